@@ -1,0 +1,65 @@
+"""The whole error tree. The core carries a stable code, never an HTTP status (that is `cift_web/problems.py`).
+
+    CiftError
+    ├── InvalidInput       what was sent is wrong, and says where and what would be right
+    ├── Unauthenticated    no key, or one that does not hold
+    ├── Forbidden          a valid key without the scope
+    ├── NotFound           does not exist, or belongs to somebody else
+    ├── Conflict           true now, may be different later (a running job can't be deleted)
+    └── StoreUnavailable   a server does not answer: the only error a task retries
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One wrong field: `pointer` is a JSON pointer (RFC 6901) into what was sent."""
+
+    pointer: str
+    detail: str
+
+
+class CiftError(Exception):
+    """An error a user can act on: a stable `code`, a sentence, and the fields it concerns."""
+
+    def __init__(self, code: str, message: str, errors: Iterable[FieldError] = ()) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.errors = tuple(errors)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.code, self.message, self.errors)
+
+
+class InvalidInput(CiftError):
+    """What was sent is wrong."""
+
+
+class Unauthenticated(CiftError):
+    """No key, or one that does not hold."""
+
+
+class Forbidden(CiftError):
+    """A valid key without the scope for this."""
+
+
+class NotFound(CiftError):
+    """No such thing for this user."""
+
+
+class Conflict(CiftError):
+    """The thing is in a state that does not allow this."""
+
+
+class StoreUnavailable(CiftError):
+    """A server does not answer; the same call may succeed later."""
+
+
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
+    """` (did you mean "slow"?)` for a near miss, else the empty string; to be appended to a sentence."""
+    near = get_close_matches(name, list(candidates), n=1, cutoff=0.6)
+    return f' (did you mean "{near[0]}"?)' if near else ""
