@@ -1,12 +1,12 @@
-"""The whole error tree. The core carries a stable code, never an HTTP status (that is `cift_web/problems.py`).
+"""The whole error tree. The core carries a stable code, never an HTTP status (`cift_web/problems.py` maps).
 
-    CiftError
-    ├── InvalidInput       what was sent is wrong, and says where and what would be right
-    ├── Unauthenticated    no key, or one that does not hold
-    ├── Forbidden          a valid key without the scope
-    ├── NotFound           does not exist, or belongs to somebody else
-    ├── Conflict           true now, may be different later (a running job can't be deleted)
-    └── StoreUnavailable   a server does not answer: the only error a task retries
+CiftError
+├── InvalidInput       what was sent is wrong, and says where and what would be right
+├── Unauthenticated    no key, or one that does not hold
+├── Forbidden          a valid key without the scope
+├── NotFound           does not exist, or belongs to somebody else
+├── Conflict           true now, may be different later (a running job can't be deleted)
+└── StoreUnavailable   a server does not answer: the only error a task retries
 """
 
 from collections.abc import Iterable

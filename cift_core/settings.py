@@ -1,0 +1,195 @@
+"""Every setting of every process, read once from the environment and checked as a whole."""
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from environs import EnvValidationError, FileAwareEnv
+from marshmallow import ValidationError
+from marshmallow.validate import OneOf, Range
+
+SECRET_MIN_CHARS = 32
+_FILE_VARIANTS = (
+    "CIFT_POSTGRES_URL",
+    "CIFT_QUESTDB_PG_URL",
+    "CIFT_QUESTDB_HTTP_URL",
+    "CIFT_BROKER_URL",
+    "CIFT_CACHE_URL",
+    "CIFT_SECRET_KEY",
+)
+_EXAMPLE_SECRET = re.compile(r"change.?me|example|secret|password|your.?key|\.\.\.", re.IGNORECASE)
+
+
+class SettingsError(Exception):
+    """The environment is unusable; `problems` maps each bad variable to what would be right."""
+
+    def __init__(self, problems: dict[str, list[str]]) -> None:
+        self.problems = problems
+        lines = [f"  {name}: {' '.join(messages)}" for name, messages in sorted(problems.items())]
+        super().__init__("the environment is not usable:\n" + "\n".join(lines))
+
+
+@dataclass(frozen=True, repr=False)
+class Settings:
+    """The settings of one process. `repr` shows no secret; the README and `.env.example` describe each."""
+
+    postgres_url: str
+    questdb_pg_url: str
+    questdb_http_url: str
+    broker_url: str
+    cache_url: str
+    data_dir: Path
+    upload_dir: Path
+    secret_key: str
+    log_level: str
+    log_format: str
+    bcrypt_rounds: int
+    lease_s: float
+    requeue_interval_s: float
+    queued_too_long_s: float
+    probe_interval_s: float
+    probe_timeout_s: float
+    max_upload_bytes: int
+    max_unpacked_bytes: int
+    max_bars_per_job: int
+    trusted_proxies: int
+
+    def __repr__(self) -> str:
+        shown = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name == "secret_key":
+                value = "***"
+            elif field.name.endswith("_url"):
+                value = masked(value)
+            shown.append(f"{field.name}={value!r}")
+        return f"Settings({', '.join(shown)})"
+
+
+def masked(url: str) -> str:
+    """The URL with its password replaced by `***`."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return parts._replace(netloc=f"{parts.username or ''}:***@{_host(parts)}").geturl()
+
+
+def _host(parts: SplitResult) -> str:
+    return parts.netloc.rpartition("@")[2]
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, built at the first call."""
+    return load_settings()
+
+
+def load_settings() -> Settings:
+    """Settings from the environment (`NAME`, or `NAME_FILE` for URLs and the secret).
+
+    Raises:
+        SettingsError: with every bad variable, not only the first.
+    """
+    problems = _unreadable_files()
+    if problems:
+        raise SettingsError(problems)
+    env = FileAwareEnv(eager=False, strip_whitespace=True)
+    values = _read(env)
+    try:
+        env.seal()
+    except EnvValidationError as error:
+        found: Any = error.error_messages
+        problems = {name: _sentences(messages) for name, messages in found.items()}
+    for name, message in _cross_checks(values, set(problems)):
+        problems.setdefault(name, []).append(message)
+    if problems:
+        raise SettingsError(problems)
+    values["upload_dir"] = values["upload_dir"] or values["data_dir"] / ".uploads"
+    return Settings(**values)
+
+
+def _read(env: FileAwareEnv) -> dict[str, Any]:
+    postgres = {"postgresql", "postgres"}
+    return {
+        "postgres_url": env.str("CIFT_POSTGRES_URL", validate=_url(postgres)),
+        "questdb_pg_url": env.str("CIFT_QUESTDB_PG_URL", validate=_url(postgres)),
+        "questdb_http_url": env.str("CIFT_QUESTDB_HTTP_URL", validate=_url({"http", "https"})),
+        "broker_url": env.str("CIFT_BROKER_URL", validate=_url({"redis", "rediss"})),
+        "cache_url": env.str("CIFT_CACHE_URL", validate=_url({"redis", "rediss"})),
+        "data_dir": env.path("CIFT_DATA_DIR", validate=_absolute),
+        "upload_dir": env.path("CIFT_UPLOAD_DIR", None, validate=_absolute),
+        "secret_key": env.str("CIFT_SECRET_KEY", validate=_secret),
+        "log_level": env.str("CIFT_LOG_LEVEL", "info", validate=OneOf(["debug", "info", "warning", "error"])),
+        "log_format": env.str("CIFT_LOG_FORMAT", "json", validate=OneOf(["json", "console"])),
+        "bcrypt_rounds": env.int("CIFT_BCRYPT_ROUNDS", 12, validate=Range(4, 20)),
+        "lease_s": env.float("CIFT_LEASE_S", 30.0, validate=Range(1, 3600)),
+        "requeue_interval_s": env.float("CIFT_REQUEUE_INTERVAL_S", 10.0, validate=Range(0.5, 3600)),
+        "queued_too_long_s": env.float("CIFT_QUEUED_TOO_LONG_S", 30.0, validate=Range(1, 86_400)),
+        "probe_interval_s": env.float("CIFT_PROBE_INTERVAL_S", 15.0, validate=Range(1, 3600)),
+        "probe_timeout_s": env.float("CIFT_PROBE_TIMEOUT_S", 2.0, validate=Range(0.1, 2.5)),
+        "max_upload_bytes": env.int("CIFT_MAX_UPLOAD_BYTES", 256 * 2**20, validate=Range(1)),
+        "max_unpacked_bytes": env.int("CIFT_MAX_UNPACKED_BYTES", 16 * 2**30, validate=Range(1)),
+        "max_bars_per_job": env.int("CIFT_MAX_BARS_PER_JOB", 20_000_000, validate=Range(1)),
+        "trusted_proxies": env.int("CIFT_TRUSTED_PROXIES", 0, validate=Range(0, 10)),
+    }
+
+
+def _unreadable_files() -> dict[str, list[str]]:
+    problems: dict[str, list[str]] = {}
+    for name in _FILE_VARIANTS:
+        path = os.environ.get(f"{name}_FILE")
+        if path is None:
+            continue
+        if name in os.environ:
+            problems[name] = [f"Both {name} and {name}_FILE are set; set one."]
+        elif not os.access(path, os.R_OK) or not Path(path).is_file():
+            problems[f"{name}_FILE"] = [f"{path!r} is not a readable file."]
+    return problems
+
+
+def _cross_checks(values: dict[str, Any], bad: set[str]) -> Iterable[tuple[str, str]]:
+    if not {"CIFT_BROKER_URL", "CIFT_CACHE_URL"} & bad:
+        broker, cache = urlsplit(values["broker_url"]), urlsplit(values["cache_url"])
+        if (broker.hostname, broker.port or 6379) == (cache.hostname, cache.port or 6379):
+            yield (
+                "CIFT_CACHE_URL",
+                "Must be another Redis server than CIFT_BROKER_URL: a cache evicts, a broker must not.",
+            )
+
+
+def _url(schemes: set[str]) -> Callable[[str], None]:
+    def check(value: str) -> None:
+        try:
+            parts = urlsplit(value)
+            host, _ = parts.hostname, parts.port
+        except ValueError as error:
+            raise ValidationError(f"Not a URL: {error}.") from error
+        if parts.scheme not in schemes:
+            names = " or ".join(f"{scheme}://" for scheme in sorted(schemes))
+            raise ValidationError(f"Must start with {names}, got {parts.scheme or 'no scheme'!r}.")
+        if not host:
+            raise ValidationError(f"Names no host: {masked(value)!r}.")
+
+    return check
+
+
+def _absolute(value: Path) -> None:
+    if not value.is_absolute():
+        raise ValidationError(f"Must be an absolute path, got {str(value)!r}.")
+
+
+def _secret(value: str) -> None:
+    how = "make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
+    if len(value) < SECRET_MIN_CHARS:
+        raise ValidationError(f"Must have at least {SECRET_MIN_CHARS} characters, has {len(value)}; {how}.")
+    if _EXAMPLE_SECRET.search(value) or len(set(value)) < 10:
+        raise ValidationError(f"Looks like an example; {how}.")
+
+
+def _sentences(messages: Any) -> list[str]:
+    return [str(message) for message in (messages if isinstance(messages, list) else [messages])]
