@@ -1,0 +1,51 @@
+"""The only code that opens a socket or a file."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from cift_core.settings import Settings
+from cift_core.stores.postgres import PostgresPool
+from cift_core.stores.questdb import QuestDBPool
+from cift_core.stores.redis import RedisPool
+
+Role = Literal["web", "worker", "cli"]
+# (PostgreSQL pool, overflow, QuestDB min, max). A web request's session comes from Flask-SQLAlchemy's own
+# engine of 20 + 10; its pool here is never drawn from.
+_SIZES: dict[Role, tuple[int, int, int, int]] = {
+    "web": (20, 10, 5, 20),
+    "worker": (2, 2, 1, 2),
+    "cli": (1, 0, 1, 1),
+}
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The stores of one process; each opens its sockets at first use."""
+
+    settings: Settings
+    postgres: PostgresPool
+    questdb: QuestDBPool
+    cache: RedisPool
+    broker: RedisPool
+
+    def close(self) -> None:
+        """Close every connection of this process."""
+        for store in (self.postgres, self.questdb, self.cache, self.broker):
+            store.close()
+
+
+def open_stores(settings: Settings, role: Role) -> Stores:
+    """The stores with the pool sizes of a role; call it after a fork, never before."""
+    pool_size, max_overflow, questdb_min, questdb_max = _SIZES[role]
+    return Stores(
+        settings=settings,
+        postgres=PostgresPool(settings.postgres_url, pool_size=pool_size, max_overflow=max_overflow),
+        questdb=QuestDBPool(
+            settings.questdb_pg_url,
+            settings.questdb_http_url,
+            min_size=questdb_min,
+            max_size=questdb_max,
+        ),
+        cache=RedisPool(settings.cache_url, timeout_s=settings.probe_timeout_s),
+        broker=RedisPool(settings.broker_url, timeout_s=settings.probe_timeout_s),
+    )

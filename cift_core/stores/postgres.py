@@ -1,0 +1,132 @@
+"""PostgreSQL: the durable record. The pool, and the one unit of work."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import Session
+
+from cift_core.errors import StoreUnavailable
+
+RECYCLE_S = 3600
+_CALLBACKS = "after_commit"
+
+
+def sqlalchemy_url(url: str) -> sqlalchemy.URL:
+    """The URL with the psycopg 3 driver named, whatever `postgres://` spelling was given."""
+    return make_url(url.replace("postgres://", "postgresql://", 1)).set(drivername="postgresql+psycopg")
+
+
+def engine_options(pool_size: int, max_overflow: int) -> dict[str, Any]:
+    """The options of every engine of this project, the web's and the workers' alike."""
+    return {
+        "pool_size": pool_size,
+        "max_overflow": max_overflow,
+        "pool_pre_ping": True,
+        "pool_recycle": RECYCLE_S,
+        "pool_timeout": 5,
+        "connect_args": {
+            "connect_timeout": 3,
+            "application_name": "cift",
+            "options": "-c timezone=UTC -c lock_timeout=10s -c statement_timeout=30s",
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+        },
+    }
+
+
+class PostgresPool:
+    """A lazy pool of connections of one process; a forked child must build its own."""
+
+    def __init__(self, url: str, *, pool_size: int = 20, max_overflow: int = 10) -> None:
+        self.engine: Engine = create_engine(sqlalchemy_url(url), **engine_options(pool_size, max_overflow))
+        # apart from the pool, so that a busy pool is not reported as a store that is down
+        probe_options = engine_options(1, 0) | {"pool_pre_ping": False}
+        self._probe_engine = create_engine(sqlalchemy_url(url), **probe_options)
+
+    def new_session(self) -> Session:
+        """A session whose objects stay readable after the commit."""
+        return Session(self.engine, expire_on_commit=False)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """One unit of work on a session of its own: see `transaction`."""
+        with self.new_session() as session, transaction(session):
+            yield session
+
+    def probe(self) -> None:
+        """Return when the server answers a query.
+
+        Raises:
+            StoreUnavailable: it does not.
+        """
+        try:
+            with self._probe_engine.connect() as connection:
+                connection.exec_driver_sql("SELECT 1")
+        except (DBAPIError, PoolTimeoutError) as error:
+            self._probe_engine.dispose()
+            raise unavailable(error) from error
+
+    def close(self) -> None:
+        """Close every connection; the pool may be used again afterwards."""
+        self.engine.dispose()
+        self._probe_engine.dispose()
+
+
+@contextmanager
+def transaction(session: Session) -> Iterator[Session]:
+    """One unit of work: commit, or roll back and re-raise; then run what `after_commit` registered.
+
+    Inside another unit of the same session it is a savepoint: its failure undoes it alone.
+
+    Raises:
+        StoreUnavailable: the server could not be reached or gave up; nothing was committed, unless the
+            connection was lost during the commit itself, when the outcome is not known.
+    """
+    if _CALLBACKS in session.info:
+        with _savepoint(session):
+            yield session
+        return
+    callbacks: list[Callable[[], None]] = []
+    session.info[_CALLBACKS] = callbacks
+    try:
+        yield session
+        session.commit()
+    except BaseException as error:
+        session.rollback()
+        if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError):
+            raise unavailable(error) from error
+        raise
+    finally:
+        del session.info[_CALLBACKS]
+    for callback in callbacks:
+        callback()
+
+
+@contextmanager
+def _savepoint(session: Session) -> Iterator[None]:
+    callbacks: list[Callable[[], None]] = session.info[_CALLBACKS]
+    registered = len(callbacks)
+    try:
+        with session.begin_nested():
+            yield
+    except BaseException:
+        del callbacks[registered:]
+        raise
+
+
+def after_commit(session: Session, callback: Callable[[], None]) -> None:
+    """Call `callback` once the session's unit of work is committed; never when it is rolled back."""
+    session.info[_CALLBACKS].append(callback)
+
+
+def unavailable(error: Exception) -> StoreUnavailable:
+    """The error to raise in place of a driver's, without the driver's text (that goes to the log)."""
+    return StoreUnavailable(
+        "postgres_unavailable", f"PostgreSQL does not answer ({type(error).__name__}); try again."
+    )

@@ -1,0 +1,231 @@
+"""QuestDB: market data and the long series of results. Reads over PGWire, writes over ILP/HTTP."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pandas as pd
+import psycopg
+from psycopg import Connection
+from psycopg_pool import ConnectionPool, PoolTimeout
+from questdb import QuestDBError, QuestDBErrorCode, Sender
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+from cift_core.errors import StoreUnavailable
+from cift_core.stores.questdb_tables import TABLES
+
+Row = tuple[Any, ...]
+_CONNECTION_LOST = {QuestDBErrorCode.SocketError, QuestDBErrorCode.ServerFlushError}
+_CONNECT = {
+    "autocommit": True,
+    "prepare_threshold": None,  # a prepared `select *` breaks after an ALTER
+    "connect_timeout": 3,
+    "application_name": "cift",
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows to append to one table: a frame whose columns are the table's, and their designated timestamp.
+
+    `at` names the frame's timestamp column (datetime64, UTC) or is one moment for all rows; `symbols` names
+    the SYMBOL columns.
+    """
+
+    table: str
+    frame: pd.DataFrame
+    at: str | datetime
+    symbols: tuple[str, ...] = ()
+
+
+class QuestDBPool:
+    """Pooled PGWire connections and an ILP writer of one process, opened at first use."""
+
+    def __init__(self, pg_url: str, http_url: str, *, min_size: int = 5, max_size: int = 20) -> None:
+        self._pg_url = pg_url.replace("postgres://", "postgresql://", 1)
+        self._sender_conf = _sender_conf(http_url)
+        self._sizes = (min_size, max_size)
+        self._pool: ConnectionPool[Connection[Row]] | None = None
+        self._lock = threading.Lock()
+        self._probe_connection: Connection[Row] | None = None
+
+    def fetch(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
+        """All rows of a query, values bound. TIMESTAMP columns come back naive, in UTC.
+
+        Raises:
+            StoreUnavailable: the server does not answer.
+        """
+        with self._connection() as connection, connection.cursor(binary=True) as cursor:
+            return cursor.execute(sql, params).fetchall()
+
+    def execute(self, sql: str, params: Sequence[object] = ()) -> None:
+        """Run a statement that returns nothing.
+
+        Raises:
+            StoreUnavailable: the server does not answer.
+        """
+        with self._connection() as connection:
+            connection.execute(sql, params)
+
+    def write(self, *batches: Rows) -> None:
+        """Append rows, all batches in one request; acknowledged is durable but not yet visible.
+
+        A lost connection is tried again with everything: a table whose rows may then stand twice needs
+        dedup keys, or readers that ask for one attempt.
+
+        Raises:
+            StoreUnavailable: still refused after the tries.
+        """
+        retrying = Retrying(
+            retry=retry_if_exception(_is_connection_lost),
+            stop=stop_after_attempt(3),
+            wait=wait_exponential_jitter(multiplier=0.1, max=1.0),
+            reraise=True,
+        )
+        try:
+            retrying(self._send, batches)
+        except QuestDBError as error:
+            if not _is_connection_lost(error):
+                raise
+            raise _unavailable(error) from error
+
+    def _send(self, batches: Sequence[Rows]) -> None:
+        with Sender.from_conf(self._sender_conf) as sender:
+            for rows in batches:
+                if len(rows.frame):
+                    sender.dataframe(
+                        rows.frame, table_name=rows.table, symbols=list(rows.symbols) or False, at=rows.at
+                    )
+            sender.flush()
+
+    def wait_visible(self, *tables: str, timeout_s: float = 30.0) -> None:
+        """Return when every write acknowledged before this call can be read.
+
+        Raises:
+            StoreUnavailable: a table is suspended, or did not catch up in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        targets: dict[str, int] = {}
+        pause_s = 0.001
+        while True:
+            behind = False
+            for name, suspended, sequencer_txn, writer_txn in self._wal_state():
+                if name not in tables:
+                    continue
+                if suspended:
+                    raise StoreUnavailable(
+                        "questdb_suspended",
+                        f"QuestDB's table {name} is suspended; an operator must resume it.",
+                    )
+                behind |= writer_txn < targets.setdefault(name, sequencer_txn)
+            if not behind:
+                return
+            if time.monotonic() > deadline:
+                raise StoreUnavailable(
+                    "questdb_behind", f"QuestDB did not make the rows visible in {timeout_s:g} s."
+                )
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, 0.1)
+
+    def _wal_state(self) -> list[Row]:
+        return self.fetch("SELECT name, suspended, sequencerTxn, writerTxn FROM wal_tables()")
+
+    def create_tables(self) -> None:
+        """Create the tables that do not exist yet."""
+        for statement in TABLES.values():
+            self.execute(statement)
+
+    def probe(self) -> None:
+        """Return when the server answers a query and no table is suspended.
+
+        Raises:
+            StoreUnavailable: it does not answer, or a table is suspended.
+        """
+        try:
+            if self._probe_connection is None:
+                self._probe_connection = psycopg.connect(self._pg_url, **_CONNECT)  # type: ignore[arg-type]
+            suspended = self._probe_connection.execute(
+                "SELECT name FROM wal_tables() WHERE suspended = true"
+            ).fetchall()
+        except psycopg.Error as error:
+            self._drop_probe_connection()
+            raise _unavailable(error) from error
+        if suspended:
+            names = ", ".join(str(name) for (name,) in suspended)
+            raise StoreUnavailable("questdb_suspended", f"Suspended tables: {names}.")
+
+    def close(self) -> None:
+        """Close every connection; the pool may be used again afterwards."""
+        with self._lock:
+            if self._pool is not None:
+                self._pool.close(timeout=2)
+                self._pool = None
+        self._drop_probe_connection()
+
+    def _drop_probe_connection(self) -> None:
+        if self._probe_connection is not None:
+            self._probe_connection.close()
+            self._probe_connection = None
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection[Row]]:
+        try:
+            with self._opened().connection(timeout=5) as connection:
+                yield connection
+        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+            raise _unavailable(error) from error
+
+    def _opened(self) -> ConnectionPool[Connection[Row]]:
+        with self._lock:
+            if self._pool is None:
+                self._pool = ConnectionPool(
+                    self._pg_url,
+                    min_size=self._sizes[0],
+                    max_size=self._sizes[1],
+                    kwargs=_CONNECT,
+                    check=_check,
+                    max_lifetime=3600,
+                    reconnect_timeout=30,
+                    name="questdb",
+                    open=True,
+                )
+            return self._pool
+
+
+def _check(connection: Connection[Row]) -> None:
+    connection.execute("SELECT 1")  # the pool's own check sends an empty query, which QuestDB refuses
+
+
+def _sender_conf(http_url: str) -> str:
+    parts = urlsplit(http_url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    conf = f"{parts.scheme}::addr={parts.hostname}:{port};auto_flush=off;protocol_version=2;retry_timeout=0;"
+    if parts.username:
+        conf += f"username={_escaped(unquote(parts.username))};"
+    if parts.password:
+        conf += f"password={_escaped(unquote(parts.password))};"
+    return conf
+
+
+def _escaped(value: str) -> str:
+    return value.replace(";", ";;")
+
+
+def _is_connection_lost(error: BaseException) -> bool:
+    if not isinstance(error, QuestDBError) or error.code not in _CONNECTION_LOST:
+        return False
+    return '"code":"invalid"' not in str(error)  # the server answered: these rows do not fit the table
+
+
+def _unavailable(error: Exception) -> StoreUnavailable:
+    return StoreUnavailable(
+        "questdb_unavailable", f"QuestDB does not answer ({type(error).__name__}); try again."
+    )
