@@ -1,0 +1,84 @@
+"""The four servers: what each is started with and the configuration it reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from . import binaries, postgres
+from .environment import password, port
+from .program import Program
+
+BROKER_POLICY = ["appendonly yes", "appendfsync always", "maxmemory-policy noeviction"]
+CACHE_POLICY = ["appendonly no", "maxmemory 256mb", "maxmemory-policy allkeys-lru"]
+
+
+def servers(root: Path) -> list[Program]:
+    """PostgreSQL, the two Redis servers and QuestDB, as the supervisor runs them."""
+    redis = binaries.redis_server()
+    return [
+        Program(
+            "postgres",
+            postgres.command(root),
+            postgres.home(root),
+            user=postgres.account(),
+            stop_signal="INT",  # fast shutdown: disconnects clients, then writes a checkpoint
+        ),
+        Program("redis-broker", [str(redis), "redis.conf"], root / "redis-broker"),
+        Program("redis-cache", [str(redis), "redis.conf"], root / "redis-cache"),
+        Program("questdb", _questdb_command(root / "questdb"), root / "questdb"),
+    ]
+
+
+def prepare(root: Path, env: Mapping[str, str]) -> None:
+    """Make every server's folder and write its configuration; none of them may be running."""
+    postgres.prepare(root, env)
+    _prepare_redis(root / "redis-broker", env, "CIFT_BROKER_URL", BROKER_POLICY)
+    _prepare_redis(root / "redis-cache", env, "CIFT_CACHE_URL", CACHE_POLICY)
+    _prepare_questdb(root / "questdb", env)
+
+
+def write_private(path: Path, lines: list[str]) -> None:
+    """Write `lines` to a file that only we can read (mode 0600)."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+        out.writelines(f"{line}\n" for line in lines)
+
+
+def _prepare_redis(folder: Path, env: Mapping[str, str], key: str, policy: list[str]) -> None:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    lines = ["bind 127.0.0.1", f"port {port(env, key)}", f"requirepass {password(env, key)}", 'save ""']
+    write_private(folder / "redis.conf", lines + policy)
+
+
+def _questdb_command(folder: Path) -> list[str]:
+    java = [str(binaries.java()), "-Xmx1g", "-XX:-UsePerfData", f"-Djava.io.tmpdir={folder / 'tmp'}"]
+    return [
+        *java,
+        "-p",
+        str(binaries.questdb_jar()),
+        "-m",
+        "io.questdb/io.questdb.ServerMain",
+        "-d",
+        str(folder),
+    ]
+
+
+def _prepare_questdb(folder: Path, env: Mapping[str, str]) -> None:
+    for part in (folder, folder / "conf", folder / "tmp"):
+        part.mkdir(mode=0o700, exist_ok=True)
+    secret = password(env, "CIFT_QUESTDB_PG_URL")
+    settings = {
+        "http.bind.to": f"127.0.0.1:{port(env, 'CIFT_QUESTDB_HTTP_URL')}",
+        "http.user": "cift",
+        "http.password": secret,
+        "http.min.enabled": "false",
+        "pg.net.bind.to": f"127.0.0.1:{port(env, 'CIFT_QUESTDB_PG_URL')}",
+        "pg.user": "cift",
+        "pg.password": secret,
+        "pg.net.connection.limit": "128",
+        "line.tcp.enabled": "false",  # it takes writes without a password
+        "line.udp.enabled": "false",
+        "telemetry.enabled": "false",
+    }
+    write_private(folder / "conf" / "server.conf", [f"{key}={value}" for key, value in settings.items()])
