@@ -59,6 +59,14 @@ class StoreUnavailable(CiftError):
     """A server does not answer; the same call may succeed later."""
 
 
+class JobCancelled(CiftError):
+    """The owner asked the running job to stop."""
+
+
+class LeaseLost(CiftError):
+    """This worker's lease on the job is gone: whatever it would still write is not wanted."""
+
+
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """` (did you mean "slow"?)` for a near miss, else the empty string; to be appended to a sentence."""
     near = get_close_matches(name, list(candidates), n=1, cutoff=0.6)

@@ -63,6 +63,13 @@ class RedisPool:
         except redis.RedisError as error:
             raise _unavailable(error) from error
 
+    def queue_length(self, queue: str) -> int:
+        """How many messages wait in a Celery queue."""
+        try:
+            return int(self._client.llen(queue))
+        except redis.RedisError as error:
+            raise _unavailable(error) from error
+
     def probe(self) -> None:
         """Return when the server answers.
 

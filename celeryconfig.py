@@ -1,0 +1,81 @@
+"""Celery's settings: queues, routes, limits and the beat schedule."""
+
+from kombu import Queue
+
+from cift_core.settings import settings
+
+_settings = settings()
+
+broker_url = _settings.broker_url
+broker_connection_retry_on_startup = True
+# The row in PostgreSQL decides who runs a job; redelivery only has to happen, and soon.
+VISIBILITY_TIMEOUT_S = 2 * 3600
+broker_transport_options = {
+    "visibility_timeout": VISIBILITY_TIMEOUT_S,
+    "unacked_restore_interval": 1,
+    "unacked_restore_throttle": 1,
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+}
+task_publish_retry_policy = {
+    "max_retries": 1,
+    "interval_start": 0.0,
+    "interval_step": 0.2,
+    "interval_max": 0.2,
+}
+
+accept_content = ["json"]
+task_serializer = "json"
+result_serializer = "json"
+task_ignore_result = True
+timezone = "UTC"
+
+task_acks_late = True
+task_reject_on_worker_lost = False  # the lease handles loss; on, a task that kills its worker loops
+worker_prefetch_multiplier = 1
+worker_max_tasks_per_child = 1_000
+worker_soft_shutdown_timeout = 20.0
+worker_cancel_long_running_tasks_on_connection_loss = False
+worker_send_task_events = True
+task_send_sent_event = True
+task_track_started = True
+worker_hijack_root_logger = False
+
+task_default_queue = "maintenance"
+task_create_missing_queues = False
+task_queues = [Queue(name) for name in ("backtests", "sweeps", "ingestion", "health", "maintenance")]
+task_routes = {
+    "cift.backtests.*": {"queue": "backtests"},
+    "cift.ingestions.*": {"queue": "ingestion"},
+    "cift.health.*": {"queue": "health"},
+    "cift.maintenance.*": {"queue": "maintenance"},
+}
+task_annotations = {
+    "cift.backtests.run": {"soft_time_limit": 1_800, "time_limit": 1_860},
+    "cift.ingestions.run": {"soft_time_limit": 3_600, "time_limit": 3_660},
+    "cift.health.probe": {"soft_time_limit": 20, "time_limit": 30},
+    "cift.maintenance.requeue_stale": {"soft_time_limit": 60, "time_limit": 90},
+    "cift.maintenance.forget_answers": {"soft_time_limit": 300, "time_limit": 330},
+}
+
+# A periodic task that could not run in its interval is dropped: the next one does its work.
+beat_schedule = {
+    "probe the stores": {
+        "task": "cift.health.probe",
+        "schedule": _settings.probe_interval_s,
+        "options": {"expires": _settings.probe_interval_s},
+    },
+    "requeue stale jobs": {
+        "task": "cift.maintenance.requeue_stale",
+        "schedule": _settings.requeue_interval_s,
+        "options": {"expires": _settings.requeue_interval_s},
+    },
+    "forget old idempotency keys": {
+        "task": "cift.maintenance.forget_answers",
+        "schedule": 3600.0,
+        "options": {"expires": 3600.0},
+    },
+}
+beat_max_loop_interval = 1

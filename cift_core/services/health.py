@@ -1,0 +1,134 @@
+"""Whether the stores answer: each probed by a real request, side by side, each under its own deadline."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from cift_core.clock import utc_now
+from cift_core.errors import StoreUnavailable
+from cift_core.stores import Stores
+from cift_core.stores.questdb import Rows
+
+
+@dataclass(frozen=True)
+class Probed:
+    """The outcome of one probe; `reason` is empty when healthy."""
+
+    store: str
+    healthy: bool
+    latency_ms: float
+    reason: str
+
+
+class Probe:
+    """One store's probe, of which at most one runs at a time.
+
+    Callers that come while it runs wait for the same answer, so a server that hangs holds one thread of this
+    process and no more. A daemon thread: a hung probe must not keep the process from ending.
+    """
+
+    def __init__(self, store: str, ask: Callable[[], None], deadline_s: float) -> None:
+        self.store = store
+        self._ask = ask
+        self._deadline_s = deadline_s
+        self._lock = threading.Lock()
+        self._running: tuple[Future[None], float] | None = None
+
+    def start(self) -> tuple[Future[None], float]:
+        """The running request and when it began (monotonic seconds)."""
+        with self._lock:
+            if self._running is None or self._running[0].done():
+                answer: Future[None] = Future()
+                self._running = (answer, time.monotonic())
+                threading.Thread(
+                    target=self._run, args=(answer,), name=f"probe-{self.store}", daemon=True
+                ).start()
+            return self._running
+
+    def outcome(self, running: tuple[Future[None], float]) -> Probed:
+        """The outcome, at the latest when the deadline that began with the request has passed."""
+        answer, began = running
+        reason = ""
+        try:
+            answer.result(timeout=max(0.0, began + self._deadline_s - time.monotonic()))
+        except TimeoutError:
+            reason = f"no answer within {self._deadline_s:g} s"
+        except StoreUnavailable as error:
+            reason = error.message
+        return Probed(self.store, not reason, round((time.monotonic() - began) * 1000, 3), reason)
+
+    def _run(self, answer: Future[None]) -> None:
+        try:
+            self._ask()
+        except StoreUnavailable as error:
+            answer.set_exception(error)
+        except BaseException as error:
+            answer.set_exception(error)
+            raise
+        else:
+            answer.set_result(None)
+
+
+class Health:
+    """The probes of one process's stores."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        deadline_s = stores.settings.probe_timeout_s
+        asks = {
+            "postgres": stores.postgres.probe,
+            "questdb": stores.questdb.probe,
+            "broker": self._broker,
+            "cache": stores.cache.probe,
+        }
+        self._probes = [Probe(store, ask, deadline_s) for store, ask in asks.items()]
+
+    def probe(self) -> list[Probed]:
+        """The outcome of every store's probe, in the time of the slowest."""
+        running = [(probe, probe.start()) for probe in self._probes]
+        return [probe.outcome(request) for probe, request in running]
+
+    def readiness(self, *, verbose: bool = False) -> dict[str, Any]:
+        """The body of `GET /ready`; the check `redis` covers the broker and the cache."""
+        probed = {outcome.store: outcome for outcome in self.probe()}
+        healthy = {
+            "postgres": probed["postgres"].healthy,
+            "questdb": probed["questdb"].healthy,
+            "redis": probed["broker"].healthy and probed["cache"].healthy,
+        }
+        body: dict[str, Any] = {
+            "ready": all(healthy.values()),
+            "checks": {name: "healthy" if fine else "unhealthy" for name, fine in healthy.items()},
+        }
+        if verbose:
+            body["details"] = {
+                name: {
+                    "status": "healthy" if outcome.healthy else "unhealthy",
+                    "latency_ms": outcome.latency_ms,
+                    "reason": outcome.reason or None,
+                }
+                for name, outcome in probed.items()
+            }
+        return body
+
+    def _broker(self) -> None:
+        if self._stores.broker.evicts():
+            raise StoreUnavailable(
+                "broker_evicts", "The broker may evict messages: set its maxmemory-policy to noeviction."
+            )
+
+
+def record(stores: Stores, outcomes: list[Probed]) -> None:
+    """Append the outcomes to QuestDB's `health_probes`.
+
+    Raises:
+        StoreUnavailable: QuestDB does not answer.
+    """
+    columns = ("store", "healthy", "latency_ms", "reason")
+    frame = pd.DataFrame({name: [getattr(outcome, name) for outcome in outcomes] for name in columns})
+    stores.questdb.write(Rows("health_probes", frame, at=utc_now(), symbols=("store",)))
