@@ -1,0 +1,68 @@
+"""Whether the process lives and whether its stores answer: for probes, so without a key."""
+
+from typing import Any
+
+from flask import current_app, jsonify
+from flask.typing import ResponseReturnValue
+from marshmallow import fields
+from marshmallow.validate import OneOf
+
+from cift_core.services.health import Health
+from cift_web.resources import PUBLIC, Resource
+from cift_web.schemas import AnswerSchema, RequestSchema, Text
+
+health = Resource("health", description="Is it alive, is it ready.")
+
+
+class Live(AnswerSchema):
+    """The process answers."""
+
+    live = fields.Boolean(required=True)
+
+
+class Ready(AnswerSchema):
+    """Whether every store answers; `details` only when asked for."""
+
+    ready = fields.Boolean(required=True)
+    checks = fields.Dict(
+        keys=fields.String(), values=fields.String(validate=OneOf(["healthy", "unhealthy"])), required=True
+    )
+    details = fields.Dict(keys=fields.String(), values=fields.Dict())
+
+
+class ReadyQuery(RequestSchema):
+    """What to tell."""
+
+    verbose = Text(
+        load_default=None,
+        metadata={"description": "Given with any value: also latency and reason of each check."},
+    )
+
+
+@health.operation("GET", "/live", access=PUBLIC, answer=Live)
+def live() -> ResponseReturnValue:
+    """Whether the process answers
+
+    Touches no store.
+    """
+    return jsonify(live=True)
+
+
+@health.operation(
+    "GET",
+    "/ready",
+    access=PUBLIC,
+    query=ReadyQuery,
+    answer=Ready,
+    also={503: (Ready, "A store does not answer.")},
+)
+def ready(query: dict[str, Any]) -> ResponseReturnValue:
+    """Whether every store answers
+
+    Real queries, side by side, each under its own deadline.
+    """
+    probes: Health = current_app.extensions["health"]
+    body = probes.readiness(verbose=query["verbose"] is not None)
+    response = jsonify(body)
+    response.status_code = 200 if body["ready"] else 503
+    return response

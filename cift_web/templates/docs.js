@@ -1,0 +1,6 @@
+SwaggerUIBundle({
+  url: document.getElementById("page").dataset.document,
+  domNode: document.getElementById("page"),
+  deepLinking: true,
+  validatorUrl: null,
+});
