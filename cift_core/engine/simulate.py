@@ -1,0 +1,354 @@
+"""The compiled simulation: signals in, fills, equity and the figures of the run out."""
+
+from math import inf, isnan, nan
+from typing import Any, Final
+
+import numpy as np
+
+from cift_core.engine import metrics
+from cift_core.engine.bars import BoolArray, FloatArray, IntArray
+from cift_core.engine.kernel import kernel
+
+SIDES: Final = ("long", "short")
+EXIT_REASONS: Final = ("signal", "stop_loss", "take_profit", "trailing_stop", "ruin", "end")
+_SIGNAL, _STOP_LOSS, _TAKE_PROFIT, _TRAILING_STOP, _RUIN, _END = range(6)
+_NONE: Final = -1
+
+# One closed trade; `side` and `exit_reason` index SIDES and EXIT_REASONS, times are ns since 1970 UTC.
+TRADE: Final = np.dtype(
+    [
+        ("side", np.int8),
+        ("size", np.float64),
+        ("entry_time", np.int64),
+        ("entry_price", np.float64),
+        ("exit_time", np.int64),
+        ("exit_price", np.float64),
+        ("pnl", np.float64),
+        ("return", np.float64),
+        ("fees", np.float64),
+        ("bars_held", np.int64),
+        ("exit_reason", np.int8),
+    ]
+)
+
+# What `simulate` writes into its last argument: the figures of api.md, then the position left open
+# (size 0: none).
+FIGURES: Final = (
+    "trades",
+    "final_equity",
+    "total_return",
+    "annual_return",
+    "annual_volatility",
+    "sharpe",
+    "sortino",
+    "calmar",
+    "max_drawdown",
+    "max_drawdown_duration_s",
+    "rejected_orders",
+    "ruined",
+    "exposure",
+    "turnover",
+    "win_rate",
+    "profit_factor",
+    "expectancy",
+    "avg_trade_return",
+    "best_trade",
+    "worst_trade",
+    "fees_paid",
+    "buy_and_hold_return",
+    "open_size",
+    "open_entry_price",
+    "open_entry_bar",
+    "open_entry_fee",
+)
+
+# The account of one run and the tallies of its trades; `position` is in units, below 0 when short.
+_BOOK: Final = np.dtype(
+    [
+        ("cash", np.float64),
+        ("position", np.float64),
+        ("entry_price", np.float64),
+        ("entry_fee", np.float64),
+        ("entry_bar", np.int64),
+        ("stop_base", np.float64),
+        ("best_close", np.float64),
+        ("trades", np.int64),
+        ("rejected", np.int64),
+        ("fees", np.float64),
+        ("notional", np.float64),
+        ("wins", np.int64),
+        ("gains", np.float64),
+        ("losses", np.float64),
+        ("pnl", np.float64),
+        ("returns", np.float64),
+        ("best", np.float64),
+        ("worst", np.float64),
+    ]
+)
+
+
+@kernel
+def _units(terms: Any, equity: float, price: float) -> float:
+    """Units to trade, 0 for an order that is rejected."""
+    wanted: float
+    if terms.size_type == 0:
+        wanted = (terms.size_value * equity - terms.commission_fixed) / (
+            price * (1.0 + terms.commission_rate)
+        )
+    elif terms.size_type == 1:
+        wanted = terms.size_value
+    else:
+        wanted = terms.size_value / price
+    units: float = np.floor(wanted * 1e8) / 1e8 if terms.fractional else np.floor(wanted)
+    if not 0.0 < units < inf:
+        return 0.0
+    cost = units * price * (1.0 + terms.commission_rate) + terms.commission_fixed
+    if terms.size_type != 0 and cost > equity:
+        return 0.0
+    return units
+
+
+@kernel
+def _enter(book: Any, terms: Any, i: int, side: float, market_price: float, signal_close: float) -> None:
+    """Opens a position (`side` 1 long, -1 short) for a flat account, or counts a rejected order."""
+    price = market_price * (1.0 + side * terms.slippage_rate)
+    units = _units(terms, book.cash, price)
+    if units == 0.0:
+        book.rejected += 1
+        return
+    notional = units * price
+    fee = terms.commission_rate * notional + terms.commission_fixed
+    book.cash = book.cash - side * notional - fee
+    book.position = side * units
+    book.entry_price = price
+    book.entry_fee = fee
+    book.entry_bar = i
+    book.stop_base = price if terms.base_is_fill else signal_close
+    book.best_close = book.stop_base
+    book.fees += fee
+    book.notional += notional
+
+
+@kernel
+def _exit(
+    book: Any, terms: Any, trades: Any, time: IntArray, i: int, market_price: float, reason: int
+) -> None:
+    """Closes the position, tallies the trade, and writes it where `trades` has room."""
+    side = 1.0 if book.position > 0.0 else -1.0
+    units = abs(book.position)
+    price = market_price * (1.0 - side * terms.slippage_rate)
+    notional = units * price
+    fee = terms.commission_rate * notional + terms.commission_fixed
+    fees = book.entry_fee + fee
+    pnl = book.position * (price - book.entry_price) - fees
+    trade_return = pnl / (units * book.entry_price)
+    if book.trades < len(trades):
+        trade = trades[book.trades]
+        trade["side"] = 0 if side > 0.0 else 1
+        trade["size"] = units
+        trade["entry_time"] = time[book.entry_bar]
+        trade["entry_price"] = book.entry_price
+        trade["exit_time"] = time[i]
+        trade["exit_price"] = price
+        trade["pnl"] = pnl
+        trade["return"] = trade_return
+        trade["fees"] = fees
+        trade["bars_held"] = i - book.entry_bar
+        trade["exit_reason"] = reason
+    book.best = trade_return if book.trades == 0 else max(book.best, trade_return)
+    book.worst = trade_return if book.trades == 0 else min(book.worst, trade_return)
+    book.cash = book.cash + side * notional - fee
+    book.position = 0.0
+    book.fees += fee
+    book.notional += notional
+    book.trades += 1
+    book.pnl += pnl
+    book.returns += trade_return
+    if pnl > 0.0:
+        book.wins += 1
+        book.gains += pnl
+    else:
+        book.losses -= pnl
+
+
+@kernel
+def _touched_level(book: Any, terms: Any, open_: float, high: float, low: float) -> tuple[int, float]:
+    """The reason and market price at which a level closes the position in this bar, or no reason.
+
+    A level that is not set is NaN and compares false.
+    """
+    side = 1.0 if book.position > 0.0 else -1.0
+    stop = book.stop_base * (1.0 - side * terms.stop_loss)
+    target = book.stop_base * (1.0 + side * terms.take_profit)
+    trail = book.best_close * (1.0 - side * terms.trailing_stop)
+    stop_reason = _STOP_LOSS
+    if isnan(stop) or (trail - stop) * side > 0.0:
+        stop, stop_reason = trail, _TRAILING_STOP
+    if side > 0.0:
+        open_beyond_stop, stop_touched = open_ <= stop, low <= stop
+        open_beyond_target, target_touched = open_ >= target, high >= target
+    else:
+        open_beyond_stop, stop_touched = open_ >= stop, high >= stop
+        open_beyond_target, target_touched = open_ <= target, low <= target
+    if open_beyond_stop:
+        return stop_reason, open_
+    if open_beyond_target:
+        return _TAKE_PROFIT, open_
+    if stop_touched:
+        return stop_reason, stop
+    if target_touched:
+        return _TAKE_PROFIT, target
+    return _NONE, 0.0
+
+
+@kernel
+def _wanted(
+    position: float, long_entry: bool, long_exit: bool, short_entry: bool, short_exit: bool, allow_short: bool
+) -> tuple[bool, float]:
+    """Whether one bar's signals close the `position`, and the side (1, -1, or 0 for none) they then open."""
+    go_long = long_entry and not long_exit
+    go_short = allow_short and short_entry and not short_exit
+    if go_long and go_short:
+        go_long = go_short = False
+    if position > 0.0:
+        return long_exit or go_short, -1.0 if go_short else 0.0
+    if position < 0.0:
+        return short_exit or go_long, 1.0 if go_long else 0.0
+    return False, 1.0 if go_long else (-1.0 if go_short else 0.0)
+
+
+@kernel
+def _write_figures(
+    book: Any, terms: Any, equity: FloatArray, time: IntArray, close: FloatArray, held: int, out: FloatArray
+) -> None:
+    """The figures in the order of FIGURES, `ruined` aside, over the `equity` up to the ruin."""
+    n = len(equity)
+    final, cash = equity[n - 1], terms.cash
+    ppy, rf = terms.ppy, terms.risk_free_rate
+    returns = metrics.per_bar_returns(equity, cash)
+    growth = metrics.annual_return(final, cash, n, ppy)
+    fall = metrics.max_drawdown(equity, cash)
+    out[0] = book.trades
+    out[1] = final
+    out[2] = metrics.total_return(final, cash)
+    out[3] = growth
+    out[4] = metrics.annual_volatility(returns, ppy)
+    out[5] = metrics.sharpe(returns, ppy, rf)
+    out[6] = metrics.sortino(returns, ppy, rf)
+    out[7] = metrics.calmar(growth, fall)
+    out[8] = fall
+    out[9] = metrics.max_drawdown_duration_s(equity, time, cash)
+    out[10] = book.rejected
+    out[12] = metrics.exposure(held, n)
+    out[13] = metrics.turnover(book.notional, equity, ppy)
+    out[14] = metrics.share(book.wins, book.trades)
+    out[15] = metrics.profit_factor(book.gains, book.losses)
+    out[16] = metrics.share(book.pnl, book.trades)
+    out[17] = metrics.share(book.returns, book.trades)
+    out[18] = book.best if book.trades > 0 else nan
+    out[19] = book.worst if book.trades > 0 else nan
+    out[20] = book.fees
+    out[21] = metrics.buy_and_hold_return(close)
+    out[22] = book.position
+    out[23] = book.entry_price
+    out[24] = book.entry_bar
+    out[25] = book.entry_fee
+
+
+@kernel
+def _follow_signals(
+    book: Any,
+    terms: Any,
+    trades: Any,
+    time: IntArray,
+    signals: Any,
+    k: int,
+    i: int,
+    market_price: float,
+    c: float,
+) -> None:
+    """Fills at bar i what the signals of bar k, whose close is `c`, ask for."""
+    leave, side = _wanted(
+        book.position, signals[0][k], signals[1][k], signals[2][k], signals[3][k], terms.allow_short
+    )
+    if leave:
+        _exit(book, terms, trades, time, i, market_price, _SIGNAL)
+    if side != 0.0:
+        _enter(book, terms, i, side, market_price, c)
+
+
+@kernel
+def _follow_close(book: Any, close: float) -> None:
+    """Moves the trailing stop's base to a better close."""
+    if book.position > 0.0:
+        book.best_close = max(book.best_close, close)
+    elif book.position < 0.0:
+        book.best_close = min(book.best_close, close)
+
+
+@kernel
+def _pin_to_zero(i: int, equity: FloatArray, cash: FloatArray, position_value: FloatArray) -> None:
+    equity[i:] = 0.0
+    cash[i:] = 0.0
+    position_value[i:] = 0.0
+
+
+@kernel
+def _record(i: int, book: Any, value: float, cash: FloatArray, position_value: FloatArray) -> None:
+    """Writes one bar of the curves, where there is room."""
+    if i < len(cash):
+        cash[i] = book.cash
+        position_value[i] = value
+
+
+@kernel
+def simulate(
+    time: IntArray,
+    open_: FloatArray,
+    high: FloatArray,
+    low: FloatArray,
+    close: FloatArray,
+    signals: tuple[BoolArray, ...],
+    terms_array: Any,
+    equity: FloatArray,
+    cash: FloatArray,
+    position_value: FloatArray,
+    trades: Any,
+    figures: FloatArray,
+) -> None:
+    """Runs one backtest on TERMS[1] and writes `equity` (float64[n]) and `figures` (see FIGURES).
+
+    `signals` are the four of Signals in a plain tuple. `cash` and `position_value` are float64[n] or empty,
+    `trades` is TRADE[m]: what has no room is not recorded. Longer than other functions because the order of
+    events inside a bar is the specification, and reads best in one piece.
+    """
+    n, terms = len(close), terms_array[0]
+    book = np.zeros(1, _BOOK)[0]
+    book.cash = terms.cash
+    has_levels = not (isnan(terms.stop_loss) and isnan(terms.take_profit) and isnan(terms.trailing_stop))
+    held, end = 0, n
+    for i in range(n):
+        if i > 0 and not terms.same_close:
+            _follow_signals(book, terms, trades, time, signals, i - 1, i, open_[i], close[i - 1])
+        if has_levels and book.position != 0.0:
+            reason, price = _touched_level(book, terms, open_[i], high[i], low[i])
+            if reason != _NONE:
+                _exit(book, terms, trades, time, i, price, reason)
+        if book.cash + book.position * close[i] > 0.0:
+            _follow_close(book, close[i])
+            if terms.same_close and i < n - 1:
+                _follow_signals(book, terms, trades, time, signals, i, i, close[i], close[i])
+            if terms.close_at_end and i == n - 1 and book.position != 0.0:
+                _exit(book, terms, trades, time, i, close[i], _END)
+        value = book.position * close[i]
+        equity[i] = book.cash + value
+        if equity[i] <= 0.0:
+            if book.position != 0.0:
+                _exit(book, terms, trades, time, i, close[i], _RUIN)
+            end = i + 1
+            _pin_to_zero(i, equity, cash, position_value)
+            break
+        held += book.position != 0.0
+        _record(i, book, value, cash, position_value)
+    figures[11] = equity[n - 1] == 0.0
+    _write_figures(book, terms, equity[:end], time, close, held, figures)
