@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
 
+from cift_core.models import User
+from cift_core.settings import Settings, load_settings
+from cift_core.stores import Stores, open_stores
 from deploy.native.stack import Stack
+
+QUICK = {
+    "CIFT_BCRYPT_ROUNDS": "4",
+    "CIFT_LEASE_S": "3",
+    "CIFT_REQUEUE_INTERVAL_S": "1",
+    "CIFT_QUEUED_TOO_LONG_S": "2",
+    "CIFT_PROBE_INTERVAL_S": "2",
+}
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +45,31 @@ def stop_server(stack: Stack) -> Iterator[Callable[[str], None]]:
     yield stop
     for name in stopped:
         stack.start(name)
+
+
+@pytest.fixture(scope="session")
+def settings(stack: Stack) -> Settings:
+    """The settings of the test stack, with cheap passwords and short leases."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("CIFT_")]:
+            patch.delenv(name)
+        for name, value in (stack.env | QUICK).items():
+            patch.setenv(name, value)
+        return load_settings()
+
+
+@pytest.fixture(scope="session")
+def stores(settings: Settings) -> Iterator[Stores]:
+    """The stores as a worker process opens them."""
+    opened = open_stores(settings, "worker")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def owner_id(stores: Stores) -> UUID:
+    """A user of this test's own."""
+    with stores.postgres.transaction() as session:
+        user = User(email=f"{uuid4()}@example.com", password_hash="-")
+        session.add(user)
+    return user.id
