@@ -3,11 +3,8 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
-
 from cift_core.clock import utc_now
 from cift_core.engine import ENGINE_VERSION, Execution, run_backtest
-from cift_core.models import Backtest
 from cift_core.services.bars import read_bars
 from cift_core.services.leases import Lease
 from cift_core.services.series import write_series
@@ -23,9 +20,7 @@ def run(stores: Stores, lease: Lease) -> dict[str, Any]:
         StoreUnavailable: a store does not answer.
         JobCancelled, LeaseLost: the job is no longer this worker's.
     """
-    claim = lease.claim
-    with stores.postgres.transaction() as session:
-        request = session.scalars(select(Backtest.request).where(Backtest.id == claim.job_id)).one()
+    claim, request = lease.claim, lease.claim.request
     (symbol,) = request["symbols"]
     read = read_bars(
         stores.questdb,

@@ -29,10 +29,11 @@ Job = TypeVar("Job", bound=JobColumns)
 
 @dataclass(frozen=True)
 class Claim:
-    """This worker's right to a job: the fencing token, and the attempt its results are recorded under."""
+    """This worker's right to a job: what was asked for, the fencing token, and the attempt of its results."""
 
     model: type[JobColumns]
     job_id: UUID
+    request: dict[str, Any]
     lease_token: UUID
     attempt: int
 
@@ -40,7 +41,7 @@ class Claim:
 def claim(session: Session, model: type[Job], job_id: UUID, *, lease_s: float, task_id: str) -> Claim | None:
     """A claim on a job that is queued, or whose worker let its lease run out; None: walk away."""
     lease_token = uuid4()
-    attempt = session.scalar(
+    row = session.execute(
         update(model)
         .where(
             model.id == job_id,
@@ -57,10 +58,10 @@ def claim(session: Session, model: type[Job], job_id: UUID, *, lease_s: float, t
             started_at=func.coalesce(model.started_at, func.now()),
             task_id=task_id,
         )
-        .returning(model.attempt)
+        .returning(model.request, model.attempt)
         .execution_options(synchronize_session=False)
-    )
-    return None if attempt is None else Claim(model, job_id, lease_token, attempt)
+    ).first()
+    return None if row is None else Claim(model, job_id, row.request, lease_token, row.attempt)
 
 
 def heartbeat(session: Session, claim: Claim, *, lease_s: float, progress: float) -> bool | None:
