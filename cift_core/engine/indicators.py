@@ -162,3 +162,12 @@ def previous(x: FloatArray) -> FloatArray:
     out = np.full(len(x), np.nan)
     out[1:] = x[:-1]
     return out
+
+
+@kernel
+def band(middle: FloatArray, deviation: FloatArray, width: float) -> FloatArray:
+    """`middle` plus `width` (below it where negative) times `deviation`."""
+    out = np.empty(len(middle))
+    for i in range(len(middle)):
+        out[i] = middle[i] + width * deviation[i]
+    return out

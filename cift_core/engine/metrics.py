@@ -55,46 +55,50 @@ def mean(values: FloatArray) -> float:
 
 
 @kernel
-def deviation(values: FloatArray) -> float:
-    """Sample standard deviation (ddof 1), two passes; NaN for a single value."""
-    centre, squares = mean(values), 0.0
+def deviation(values: FloatArray, centre: float) -> float:
+    """Sample standard deviation (ddof 1) about the mean `centre`; NaN for a single value."""
+    squares = 0.0
     for value in values:
         squares += (value - centre) ** 2
     return sqrt(squares / (len(values) - 1))
 
 
 @kernel
-def annual_volatility(returns: FloatArray, ppy: float) -> float:
-    """Sample standard deviation of returns times the root of ppy. Source: Bacon (2008), ch. 4."""
-    return deviation(returns) * sqrt(ppy)
+def annual_volatility(risk: float, ppy: float) -> float:
+    """Standard deviation of returns times the root of ppy. Source: Bacon (2008), ch. 4."""
+    return risk * sqrt(ppy)
 
 
 @kernel
-def sharpe(returns: FloatArray, ppy: float, risk_free_rate: float) -> float:
+def sharpe(mean_return: float, risk: float, ppy: float, risk_free_rate: float) -> float:
     """Mean return above the risk-free rate (a year, spread evenly over ppy) per deviation, annualised.
 
     Source: Sharpe (1994), "The Sharpe Ratio", Journal of Portfolio Management 21(1).
     """
-    risk = deviation(returns)
     if not risk > NO_DEVIATION:
         return nan
-    return (mean(returns) - risk_free_rate / ppy) / risk * sqrt(ppy)
+    return (mean_return - risk_free_rate / ppy) / risk * sqrt(ppy)
 
 
 @kernel
-def sortino(returns: FloatArray, ppy: float, risk_free_rate: float) -> float:
-    """As Sharpe, per downside deviation: the root of the mean over all n of min(return - target, 0) squared.
-
-    Source: Sortino & Price (1994), "Performance Measurement in a Downside Risk Framework", Journal of
-    Investing 3(3).
-    """
-    target, squares = risk_free_rate / ppy, 0.0
+def downside_deviation(returns: FloatArray, target: float) -> float:
+    """Root of the mean over all n of min(return - target, 0) squared."""
+    squares = 0.0
     for value in returns:
         squares += min(value - target, 0.0) ** 2
-    risk = sqrt(squares / len(returns))
-    if not risk > NO_DEVIATION:
+    return sqrt(squares / len(returns))
+
+
+@kernel
+def sortino(mean_return: float, downside_risk: float, ppy: float, risk_free_rate: float) -> float:
+    """As Sharpe, per downside deviation below the risk-free rate.
+
+    Source: Sortino & Price (1994), "Performance Measurement in a Downside Risk Framework",
+    Journal of Investing 3(3).
+    """
+    if not downside_risk > NO_DEVIATION:
         return nan
-    return (mean(returns) - target) / risk * sqrt(ppy)
+    return (mean_return - risk_free_rate / ppy) / downside_risk * sqrt(ppy)
 
 
 @kernel

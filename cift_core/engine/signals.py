@@ -29,6 +29,24 @@ def above(a: FloatArray, b: FloatArray) -> BoolArray:
 
 
 @kernel
+def above_level(a: FloatArray, level: float) -> BoolArray:
+    """bool[n]: a > level and not tied; false where a is undefined."""
+    out = np.empty(len(a), np.bool_)
+    for i in range(len(a)):
+        out[i] = a[i] - level > TIE * max(abs(a[i]), abs(level))
+    return out
+
+
+@kernel
+def below_level(a: FloatArray, level: float) -> BoolArray:
+    """bool[n]: a < level and not tied; false where a is undefined."""
+    out = np.empty(len(a), np.bool_)
+    for i in range(len(a)):
+        out[i] = level - a[i] > TIE * max(abs(a[i]), abs(level))
+    return out
+
+
+@kernel
 def crosses(a: FloatArray, b: FloatArray) -> tuple[BoolArray, BoolArray]:
     """Two bool[n]: where a crosses above b, and where it crosses below.
 

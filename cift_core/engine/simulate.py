@@ -202,17 +202,27 @@ def _touched_level(book: Any, terms: Any, open_: float, high: float, low: float)
 
 
 @kernel
+def _follow_levels(
+    book: Any, terms: Any, trades: Any, time: IntArray, i: int, open_: float, high: float, low: float
+) -> None:
+    """Closes the position where a level is touched in bar i."""
+    reason, price = _touched_level(book, terms, open_, high, low)
+    if reason != _NONE:
+        _exit(book, terms, trades, time, i, price, reason)
+
+
+@kernel
 def _wanted(
-    position: float, long_entry: bool, long_exit: bool, short_entry: bool, short_exit: bool, allow_short: bool
+    book: Any, terms: Any, long_entry: bool, long_exit: bool, short_entry: bool, short_exit: bool
 ) -> tuple[bool, float]:
-    """Whether one bar's signals close the `position`, and the side (1, -1, or 0 for none) they then open."""
+    """Whether one bar's signals close the position, and the side (1, -1, or 0 for none) they then open."""
     go_long = long_entry and not long_exit
-    go_short = allow_short and short_entry and not short_exit
+    go_short = terms.allow_short and short_entry and not short_exit
     if go_long and go_short:
         go_long = go_short = False
-    if position > 0.0:
+    if book.position > 0.0:
         return long_exit or go_short, -1.0 if go_short else 0.0
-    if position < 0.0:
+    if book.position < 0.0:
         return short_exit or go_long, 1.0 if go_long else 0.0
     return False, 1.0 if go_long else (-1.0 if go_short else 0.0)
 
@@ -226,15 +236,18 @@ def _write_figures(
     final, cash = equity[n - 1], terms.cash
     ppy, rf = terms.ppy, terms.risk_free_rate
     returns = metrics.per_bar_returns(equity, cash)
+    mean_return = metrics.mean(returns)
+    risk = metrics.deviation(returns, mean_return)
+    downside_risk = metrics.downside_deviation(returns, rf / ppy)
     growth = metrics.annual_return(final, cash, n, ppy)
     fall = metrics.max_drawdown(equity, cash)
     out[0] = book.trades
     out[1] = final
     out[2] = metrics.total_return(final, cash)
     out[3] = growth
-    out[4] = metrics.annual_volatility(returns, ppy)
-    out[5] = metrics.sharpe(returns, ppy, rf)
-    out[6] = metrics.sortino(returns, ppy, rf)
+    out[4] = metrics.annual_volatility(risk, ppy)
+    out[5] = metrics.sharpe(mean_return, risk, ppy, rf)
+    out[6] = metrics.sortino(mean_return, downside_risk, ppy, rf)
     out[7] = metrics.calmar(growth, fall)
     out[8] = fall
     out[9] = metrics.max_drawdown_duration_s(equity, time, cash)
@@ -256,25 +269,22 @@ def _write_figures(
 
 
 @kernel
-def _follow_signals(
+def _fill(
     book: Any,
     terms: Any,
     trades: Any,
     time: IntArray,
-    signals: Any,
-    k: int,
     i: int,
-    market_price: float,
+    wanted: tuple[bool, float],
+    price: float,
     c: float,
 ) -> None:
-    """Fills at bar i what the signals of bar k, whose close is `c`, ask for."""
-    leave, side = _wanted(
-        book.position, signals[0][k], signals[1][k], signals[2][k], signals[3][k], terms.allow_short
-    )
+    """Fills at bar i what is `wanted` after a signal bar with close `c`."""
+    leave, side = wanted
     if leave:
-        _exit(book, terms, trades, time, i, market_price, _SIGNAL)
+        _exit(book, terms, trades, time, i, price, _SIGNAL)
     if side != 0.0:
-        _enter(book, terms, i, side, market_price, c)
+        _enter(book, terms, i, side, price, c)
 
 
 @kernel
@@ -323,21 +333,24 @@ def simulate(
     events inside a bar is the specification, and reads best in one piece.
     """
     n, terms = len(close), terms_array[0]
+    long_entry, long_exit, short_entry, short_exit = signals
     book = np.zeros(1, _BOOK)[0]
     book.cash = terms.cash
     has_levels = not (isnan(terms.stop_loss) and isnan(terms.take_profit) and isnan(terms.trailing_stop))
     held, end = 0, n
     for i in range(n):
         if i > 0 and not terms.same_close:
-            _follow_signals(book, terms, trades, time, signals, i - 1, i, open_[i], close[i - 1])
+            k = i - 1
+            if long_entry[k] or long_exit[k] or short_entry[k] or short_exit[k]:
+                wanted = _wanted(book, terms, long_entry[k], long_exit[k], short_entry[k], short_exit[k])
+                _fill(book, terms, trades, time, i, wanted, open_[i], close[k])
         if has_levels and book.position != 0.0:
-            reason, price = _touched_level(book, terms, open_[i], high[i], low[i])
-            if reason != _NONE:
-                _exit(book, terms, trades, time, i, price, reason)
+            _follow_levels(book, terms, trades, time, i, open_[i], high[i], low[i])
         if book.cash + book.position * close[i] > 0.0:
             _follow_close(book, close[i])
             if terms.same_close and i < n - 1:
-                _follow_signals(book, terms, trades, time, signals, i, i, close[i], close[i])
+                wanted = _wanted(book, terms, long_entry[i], long_exit[i], short_entry[i], short_exit[i])
+                _fill(book, terms, trades, time, i, wanted, close[i], close[i])
             if terms.close_at_end and i == n - 1 and book.position != 0.0:
                 _exit(book, terms, trades, time, i, close[i], _END)
         value = book.position * close[i]

@@ -131,7 +131,7 @@ class Strategy:
         """The signals for validated `params`, false throughout the warm-up."""
         signals = self.compute(series, params)
         warm_up = series.take_warm_up()
-        for values in signals:
+        for values in {id(values): values for values in signals}.values():
             _check_signal(values, len(series.bars))
             values[:warm_up] = False
         return signals

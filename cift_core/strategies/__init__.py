@@ -4,7 +4,38 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from cift_core.engine import Strategy
-from cift_core.strategies import sma_cross
+import numpy as np
 
-STRATEGIES: Final[Mapping[str, Strategy]] = MappingProxyType({s.name: s for s in (sma_cross.STRATEGY,)})
+from cift_core.engine import Bars, Execution, Strategy, run_backtest, run_sweep
+from cift_core.strategies import (
+    bollinger_breakout,
+    buy_and_hold,
+    donchian_breakout,
+    ema_cross,
+    rsi_reversion,
+    sma_cross,
+)
+
+STRATEGIES: Final[Mapping[str, Strategy]] = MappingProxyType(
+    {
+        module.STRATEGY.name: module.STRATEGY
+        for module in (
+            sma_cross,
+            ema_cross,
+            rsi_reversion,
+            donchian_breakout,
+            bollinger_breakout,
+            buy_and_hold,
+        )
+    }
+)
+
+
+def warm_up() -> None:
+    """Every kernel compiled, or loaded from the cache on disk: for a worker to call before its first job."""
+    ramp = np.linspace(1.0, 2.0, 64)
+    time = np.arange(64, dtype=np.int64) * 86_400_000_000_000
+    bars = Bars(time=time, open=ramp, high=ramp, low=ramp, close=ramp, interval="1d")
+    for strategy in STRATEGIES.values():
+        run_backtest(bars, strategy, {}, Execution(), cash=1.0)
+        run_sweep(bars, strategy, [{}], Execution(), cash=1.0)
