@@ -25,6 +25,8 @@ def apps(root: Path, env: Mapping[str, str]) -> list[Program]:
     """The application's processes, as the supervisor runs them."""
     run = root / "run"
     settings = {key: value for key, value in env.items() if key.startswith("CIFT_")}
+    # On SIGTERM Celery would wait for the running jobs; on SIGQUIT it hands them back, then ends.
+    worker = settings | {"REMAP_SIGTERM": "SIGQUIT"}
     flower = {
         "FLOWER_ADDRESS": "127.0.0.1",
         "FLOWER_PORT": str(port(env, "CIFT_FLOWER_URL")),
@@ -34,8 +36,8 @@ def apps(root: Path, env: Mapping[str, str]) -> list[Program]:
     beat = [*CELERY, "beat", "--schedule", str(run / "beat-schedule")]
     return [
         Program("api", api, run, env=settings, stop_timeout_s=API_STOP_TIMEOUT_S),
-        Program("worker", [*CELERY, *JOBS], run, env=settings, stop_timeout_s=WORKER_STOP_TIMEOUT_S),
-        Program("worker-health", [*CELERY, *HEALTH], run, env=settings, stop_timeout_s=WORKER_STOP_TIMEOUT_S),
+        Program("worker", [*CELERY, *JOBS], run, env=worker, stop_timeout_s=WORKER_STOP_TIMEOUT_S),
+        Program("worker-health", [*CELERY, *HEALTH], run, env=worker, stop_timeout_s=WORKER_STOP_TIMEOUT_S),
         Program("beat", beat, run, env=settings),
         Program("flower", [*CELERY, "flower"], run, env=settings | flower),
     ]

@@ -1,25 +1,146 @@
-"""The four servers as every other test meets them."""
+"""The four servers as every other test meets them: private, on loopback, back after a crash."""
 
 from __future__ import annotations
+
+import os
+import re
+import stat
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
 
 import psycopg
 import pytest
 import redis
 
-from deploy.native.stack import Stack
+from deploy.native.environment import USUAL_PORTS, password, port
+from deploy.native.probes import NOT_YET, probe
+from deploy.native.stack import SERVERS, Stack
+
+from .conftest import command_lines
+
+LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
+LISTEN = "0A"
 
 
-def test_postgres_is_reached_with_its_password_only(stack: Stack) -> None:
+def test_postgres_wants_the_password(stack: Stack) -> None:
     url = stack.env["CIFT_POSTGRES_URL"]
     with psycopg.connect(url) as connection:
         assert connection.execute("SELECT current_user").fetchone() == ("cift",)
-    secret = url.split(":")[2].split("@")[0]
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        psycopg.connect(url.replace(secret, "guess"))
-    with pytest.raises(psycopg.OperationalError, match="no pg_hba.conf entry"):
-        psycopg.connect(url.replace("cift:", "postgres:"))
+        psycopg.connect(url.replace(password(stack.env, "CIFT_POSTGRES_URL"), "guess"))
 
 
-def test_redis_policies_and_password(stack: Stack) -> None:
-    with redis.Redis.from_url(stack.env["CIFT_BROKER_URL"]) as broker:
-        assert broker.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+def test_postgres_superuser_can_not_log_in(stack: Stack) -> None:
+    url = stack.env["CIFT_POSTGRES_URL"].replace("cift:", "postgres:")
+    with pytest.raises(psycopg.OperationalError, match=r"no pg_hba\.conf entry"):
+        psycopg.connect(url)
+
+
+def test_questdb_wants_the_password(stack: Stack) -> None:
+    url = stack.env["CIFT_QUESTDB_PG_URL"]
+    with pytest.raises(psycopg.OperationalError, match="invalid username/password"):
+        psycopg.connect(url.replace(password(stack.env, "CIFT_QUESTDB_PG_URL"), "guess"))
+    number = port(stack.env, "CIFT_QUESTDB_HTTP_URL")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"http://127.0.0.1:{number}/exec?query=select%201")
+    refused.value.close()
+    assert refused.value.code == 401
+
+
+@pytest.mark.parametrize(
+    ("key", "policy"),
+    [
+        ("CIFT_BROKER_URL", {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "always"}),
+        ("CIFT_CACHE_URL", {"maxmemory-policy": "allkeys-lru", "appendonly": "no", "save": ""}),
+    ],
+)
+def test_redis_wants_the_password_and_keeps_its_policy(
+    stack: Stack, key: str, policy: dict[str, str]
+) -> None:
+    with redis.Redis.from_url(stack.env[key], decode_responses=True) as client:
+        assert client.config_get(*policy) == policy
+    with redis.Redis(port=port(stack.env, key)) as stranger, pytest.raises(redis.AuthenticationError):
+        stranger.ping()
+
+
+def test_the_connections_that_all_pools_may_open_fit(stack: Stack) -> None:
+    with psycopg.connect(stack.env["CIFT_POSTGRES_URL"]) as connection:
+        row = connection.execute("SHOW max_connections").fetchone()
+    assert row is not None
+    assert int(row[0]) >= 2 * (20 + 10) + 3 * (2 + 2) + 20  # web processes, worker children, room for tests
+
+
+def test_only_loopback_and_only_the_known_ports_are_listened_on(stack: Stack) -> None:
+    inodes = {inode for pid in command_lines(stack.root) for inode in _socket_inodes(pid)}
+    listening = [
+        tuple(fields[1].rsplit(":", 1))
+        for table in ("/proc/net/tcp", "/proc/net/tcp6")
+        for fields in map(str.split, Path(table).read_text().splitlines()[1:])
+        if fields[3] == LISTEN and fields[9] in inodes
+    ]
+    assert {address for address, _ in listening} <= LOOPBACK
+    known = {port(stack.env, key) for key in USUAL_PORTS if key not in ("CIFT_URL", "CIFT_FLOWER_URL")}
+    assert {int(number, 16) for _, number in listening} == known
+
+
+def test_nothing_is_open_to_other_accounts(stack: Stack) -> None:
+    open_to_others = [
+        path for path in stack.root.iterdir() if stat.S_IMODE(path.lstat().st_mode) not in (0o600, 0o700)
+    ]
+    assert open_to_others == []
+    assert stat.S_IMODE((stack.root / "env").stat().st_mode) == 0o600
+
+
+def test_no_secret_is_on_a_command_line(stack: Stack) -> None:
+    secrets = [stack.env["CIFT_SECRET_KEY"], stack.env["CIFT_FLOWER_PASSWORD"]]
+    secrets += [password(stack.env, key) for key in USUAL_PORTS if password(stack.env, key)]
+    lines = command_lines(stack.root)
+    assert len(lines) >= len(SERVERS)
+    assert not [line for line in lines.values() if any(secret in line for secret in secrets)]
+
+
+def test_the_log_holds_no_secret(stack: Stack) -> None:
+    text = "".join(path.read_text(errors="replace") for path in (stack.root / "log").iterdir())
+    assert not [key for key in USUAL_PORTS if (secret := password(stack.env, key)) and secret in text]
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_killed_server_is_started_again(stack: Stack, name: str) -> None:
+    before = stack.pid(name)
+    stack.kill(name)
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{before}/cwd").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    stack.wait_until_ready(name)
+    assert stack.pid(name) != before
+
+
+def test_what_the_broker_took_survives_its_death(stack: Stack) -> None:
+    url = stack.env["CIFT_BROKER_URL"]
+    with redis.Redis.from_url(url) as client:
+        client.set("kept", "1")
+        stack.kill("redis-broker")
+        stack.wait_until_ready("redis-broker")
+        assert client.getdel("kept") == b"1"
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_stopped_server_stays_down_until_started(
+    stack: Stack, stop_server: Callable[[str], None], name: str
+) -> None:
+    stop_server(name)
+    with pytest.raises(NOT_YET):
+        probe(name, stack.env)
+
+
+def _socket_inodes(pid: int) -> list[str]:
+    links = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            links.append(os.readlink(entry))
+        except FileNotFoundError:
+            continue
+    return [found[1] for link in links if (found := re.fullmatch(r"socket:\[(\d+)\]", link))]
