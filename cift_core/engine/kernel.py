@@ -1,12 +1,38 @@
-"""How the engine's inner loops are compiled."""
+"""How the engine's inner loops are compiled and their compiled form is kept."""
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar, cast
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 import numba
+from numba.core.caching import FunctionCache
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def _sources_sha256() -> str:
+    digest = sha256()
+    for source in sorted(files("cift_core.engine").iterdir(), key=lambda entry: entry.name):
+        if source.name.endswith(".py"):
+            digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+_SOURCES_SHA256: Final = _sources_sha256()
+
+
+class _Cache(FunctionCache):
+    """Numba's cache on disk, valid for exactly these sources of the engine.
+
+    Numba's own looks at the file of the function alone: a change in a kernel that it calls from
+    another file would leave the old one compiled in, and yesterday's figures with it.
+    """
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        super().__init__(function)  # type: ignore[no-untyped-call]
+        self._cache_file._source_stamp = _SOURCES_SHA256
 
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
@@ -15,4 +41,6 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     No fast-math: sums keep their order and nothing is contracted, so a result repeats bit for bit.
     Division by zero gives inf or NaN as in NumPy, and callers rule it out or map it to "does not exist".
     """
-    return cast("Callable[P, R]", numba.njit(nogil=True, cache=True, error_model="numpy")(function))
+    dispatcher: Any = numba.njit(nogil=True, error_model="numpy")(function)
+    dispatcher._cache = _Cache(function)
+    return cast("Callable[P, R]", dispatcher)

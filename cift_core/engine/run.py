@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cift_core.engine import metrics
+from cift_core.engine.account import SIDES, TRADE
 from cift_core.engine.bars import Bars, FloatArray, rfc3339
 from cift_core.engine.execution import Execution, is_number
-from cift_core.engine.simulate import FIGURES, SIDES, TRADE, simulate
+from cift_core.engine.simulate import FIGURES, simulate
 from cift_core.engine.strategy import Params, Series, Strategy
 from cift_core.errors import FieldError, InvalidInput
 

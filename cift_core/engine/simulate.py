@@ -1,35 +1,26 @@
 """The compiled simulation: signals in, fills, equity and the figures of the run out."""
 
-from math import inf, isnan, nan
+from math import isnan, nan
 from typing import Any, Final
 
 import numpy as np
 
 from cift_core.engine import metrics
+from cift_core.engine.account import (
+    BOOK,
+    END,
+    RUIN,
+    SIGNAL,
+    STOP_LOSS,
+    TAKE_PROFIT,
+    TRAILING_STOP,
+    enter,
+    leave,
+)
 from cift_core.engine.bars import BoolArray, FloatArray, IntArray
 from cift_core.engine.kernel import kernel
 
-SIDES: Final = ("long", "short")
-EXIT_REASONS: Final = ("signal", "stop_loss", "take_profit", "trailing_stop", "ruin", "end")
-_SIGNAL, _STOP_LOSS, _TAKE_PROFIT, _TRAILING_STOP, _RUIN, _END = range(6)
 _NONE: Final = -1
-
-# One closed trade; `side` and `exit_reason` index SIDES and EXIT_REASONS, times are ns since 1970 UTC.
-TRADE: Final = np.dtype(
-    [
-        ("side", np.int8),
-        ("size", np.float64),
-        ("entry_time", np.int64),
-        ("entry_price", np.float64),
-        ("exit_time", np.int64),
-        ("exit_price", np.float64),
-        ("pnl", np.float64),
-        ("return", np.float64),
-        ("fees", np.float64),
-        ("bars_held", np.int64),
-        ("exit_reason", np.int8),
-    ]
-)
 
 # What `simulate` writes into its last argument: the figures of api.md, then the position left open
 # (size 0: none).
@@ -62,114 +53,6 @@ FIGURES: Final = (
     "open_entry_fee",
 )
 
-# The account of one run and the tallies of its trades; `position` is in units, below 0 when short.
-_BOOK: Final = np.dtype(
-    [
-        ("cash", np.float64),
-        ("position", np.float64),
-        ("entry_price", np.float64),
-        ("entry_fee", np.float64),
-        ("entry_bar", np.int64),
-        ("stop_base", np.float64),
-        ("best_close", np.float64),
-        ("trades", np.int64),
-        ("rejected", np.int64),
-        ("fees", np.float64),
-        ("notional", np.float64),
-        ("wins", np.int64),
-        ("gains", np.float64),
-        ("losses", np.float64),
-        ("pnl", np.float64),
-        ("returns", np.float64),
-        ("best", np.float64),
-        ("worst", np.float64),
-    ]
-)
-
-
-@kernel
-def _units(terms: Any, equity: float, price: float) -> float:
-    """Units to trade, 0 for an order that is rejected."""
-    wanted: float
-    if terms.size_type == 0:
-        wanted = (terms.size_value * equity - terms.commission_fixed) / (
-            price * (1.0 + terms.commission_rate)
-        )
-    elif terms.size_type == 1:
-        wanted = terms.size_value
-    else:
-        wanted = terms.size_value / price
-    units: float = np.floor(wanted * 1e8) / 1e8 if terms.fractional else np.floor(wanted)
-    if not 0.0 < units < inf:
-        return 0.0
-    cost = units * price * (1.0 + terms.commission_rate) + terms.commission_fixed
-    if terms.size_type != 0 and cost > equity:
-        return 0.0
-    return units
-
-
-@kernel
-def _enter(book: Any, terms: Any, i: int, side: float, market_price: float, signal_close: float) -> None:
-    """Opens a position (`side` 1 long, -1 short) for a flat account, or counts a rejected order."""
-    price = market_price * (1.0 + side * terms.slippage_rate)
-    units = _units(terms, book.cash, price)
-    if units == 0.0:
-        book.rejected += 1
-        return
-    notional = units * price
-    fee = terms.commission_rate * notional + terms.commission_fixed
-    book.cash = book.cash - side * notional - fee
-    book.position = side * units
-    book.entry_price = price
-    book.entry_fee = fee
-    book.entry_bar = i
-    book.stop_base = price if terms.base_is_fill else signal_close
-    book.best_close = book.stop_base
-    book.fees += fee
-    book.notional += notional
-
-
-@kernel
-def _exit(
-    book: Any, terms: Any, trades: Any, time: IntArray, i: int, market_price: float, reason: int
-) -> None:
-    """Closes the position, tallies the trade, and writes it where `trades` has room."""
-    side = 1.0 if book.position > 0.0 else -1.0
-    units = abs(book.position)
-    price = market_price * (1.0 - side * terms.slippage_rate)
-    notional = units * price
-    fee = terms.commission_rate * notional + terms.commission_fixed
-    fees = book.entry_fee + fee
-    pnl = book.position * (price - book.entry_price) - fees
-    trade_return = pnl / (units * book.entry_price)
-    if book.trades < len(trades):
-        trade = trades[book.trades]
-        trade["side"] = 0 if side > 0.0 else 1
-        trade["size"] = units
-        trade["entry_time"] = time[book.entry_bar]
-        trade["entry_price"] = book.entry_price
-        trade["exit_time"] = time[i]
-        trade["exit_price"] = price
-        trade["pnl"] = pnl
-        trade["return"] = trade_return
-        trade["fees"] = fees
-        trade["bars_held"] = i - book.entry_bar
-        trade["exit_reason"] = reason
-    book.best = trade_return if book.trades == 0 else max(book.best, trade_return)
-    book.worst = trade_return if book.trades == 0 else min(book.worst, trade_return)
-    book.cash = book.cash + side * notional - fee
-    book.position = 0.0
-    book.fees += fee
-    book.notional += notional
-    book.trades += 1
-    book.pnl += pnl
-    book.returns += trade_return
-    if pnl > 0.0:
-        book.wins += 1
-        book.gains += pnl
-    else:
-        book.losses -= pnl
-
 
 @kernel
 def _touched_level(book: Any, terms: Any, open_: float, high: float, low: float) -> tuple[int, float]:
@@ -181,9 +64,9 @@ def _touched_level(book: Any, terms: Any, open_: float, high: float, low: float)
     stop = book.stop_base * (1.0 - side * terms.stop_loss)
     target = book.stop_base * (1.0 + side * terms.take_profit)
     trail = book.best_close * (1.0 - side * terms.trailing_stop)
-    stop_reason = _STOP_LOSS
+    stop_reason = STOP_LOSS
     if isnan(stop) or (trail - stop) * side > 0.0:
-        stop, stop_reason = trail, _TRAILING_STOP
+        stop, stop_reason = trail, TRAILING_STOP
     if side > 0.0:
         open_beyond_stop, stop_touched = open_ <= stop, low <= stop
         open_beyond_target, target_touched = open_ >= target, high >= target
@@ -193,11 +76,11 @@ def _touched_level(book: Any, terms: Any, open_: float, high: float, low: float)
     if open_beyond_stop:
         return stop_reason, open_
     if open_beyond_target:
-        return _TAKE_PROFIT, open_
+        return TAKE_PROFIT, open_
     if stop_touched:
         return stop_reason, stop
     if target_touched:
-        return _TAKE_PROFIT, target
+        return TAKE_PROFIT, target
     return _NONE, 0.0
 
 
@@ -208,7 +91,7 @@ def _follow_levels(
     """Closes the position where a level is touched in bar i."""
     reason, price = _touched_level(book, terms, open_, high, low)
     if reason != _NONE:
-        _exit(book, terms, trades, time, i, price, reason)
+        leave(book, terms, trades, time, i, price, reason)
 
 
 @kernel
@@ -280,11 +163,11 @@ def _fill(
     c: float,
 ) -> None:
     """Fills at bar i what is `wanted` after a signal bar with close `c`."""
-    leave, side = wanted
-    if leave:
-        _exit(book, terms, trades, time, i, price, _SIGNAL)
+    goes, side = wanted
+    if goes:
+        leave(book, terms, trades, time, i, price, SIGNAL)
     if side != 0.0:
-        _enter(book, terms, i, side, price, c)
+        enter(book, terms, i, side, price, c)
 
 
 @kernel
@@ -334,7 +217,7 @@ def simulate(
     """
     n, terms = len(close), terms_array[0]
     long_entry, long_exit, short_entry, short_exit = signals
-    book = np.zeros(1, _BOOK)[0]
+    book = np.zeros(1, BOOK)[0]
     book.cash = terms.cash
     has_levels = not (isnan(terms.stop_loss) and isnan(terms.take_profit) and isnan(terms.trailing_stop))
     held, end = 0, n
@@ -352,12 +235,12 @@ def simulate(
                 wanted = _wanted(book, terms, long_entry[i], long_exit[i], short_entry[i], short_exit[i])
                 _fill(book, terms, trades, time, i, wanted, close[i], close[i])
             if terms.close_at_end and i == n - 1 and book.position != 0.0:
-                _exit(book, terms, trades, time, i, close[i], _END)
+                leave(book, terms, trades, time, i, close[i], END)
         value = book.position * close[i]
         equity[i] = book.cash + value
         if equity[i] <= 0.0:
             if book.position != 0.0:
-                _exit(book, terms, trades, time, i, close[i], _RUIN)
+                leave(book, terms, trades, time, i, close[i], RUIN)
             end = i + 1
             _pin_to_zero(i, equity, cash, position_value)
             break
