@@ -1,6 +1,6 @@
 """Celery's settings: queues, routes, limits and the beat schedule."""
 
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from cift_core.settings import settings
 
@@ -45,7 +45,11 @@ worker_hijack_root_logger = False
 
 task_default_queue = "maintenance"
 task_create_missing_queues = False
-task_queues = [Queue(name) for name in ("backtests", "sweeps", "ingestion", "health", "maintenance")]
+# Exchange and key named, or Celery would bind every queue to the default queue's.
+task_queues = [
+    Queue(name, Exchange(name), routing_key=name)
+    for name in ("backtests", "sweeps", "ingestion", "health", "maintenance")
+]
 task_routes = {
     "cift.backtests.*": {"queue": "backtests"},
     "cift.ingestions.*": {"queue": "ingestion"},
@@ -57,6 +61,7 @@ task_annotations = {
     "cift.ingestions.run": {"soft_time_limit": 3_600, "time_limit": 3_660},
     "cift.health.probe": {"soft_time_limit": 20, "time_limit": 30},
     "cift.maintenance.requeue_stale": {"soft_time_limit": 60, "time_limit": 90},
+    "cift.maintenance.remove_uploads": {"soft_time_limit": 60, "time_limit": 90},
     "cift.maintenance.forget_answers": {"soft_time_limit": 300, "time_limit": 330},
 }
 
@@ -71,6 +76,11 @@ beat_schedule = {
         "task": "cift.maintenance.requeue_stale",
         "schedule": _settings.requeue_interval_s,
         "options": {"expires": _settings.requeue_interval_s},
+    },
+    "remove ended uploads": {
+        "task": "cift.maintenance.remove_uploads",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
     },
     "forget old idempotency keys": {
         "task": "cift.maintenance.forget_answers",

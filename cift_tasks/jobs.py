@@ -1,0 +1,114 @@
+"""What every job's task does around its work: send, claim, lease, end."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from celery import Task
+from celery.exceptions import SoftTimeLimitExceeded
+from kombu.exceptions import OperationalError
+from sqlalchemy.orm import Session
+
+from cift_core.errors import CiftError, JobCancelled, LeaseLost, StoreUnavailable
+from cift_core.logs import bind_context, clear_context, logger
+from cift_core.models import JobColumns, JobStatus
+from cift_core.services import jobs
+from cift_core.services.jobs import Claim
+from cift_core.services.leases import Lease
+from cift_core.stores import Stores
+from cift_core.stores.postgres import after_commit, transaction
+from cift_tasks.app import stores
+
+log = logger(__name__)
+Work = Callable[[Stores, Lease], dict[str, Any]]
+RETRIES = 5
+
+
+def enqueue(session: Session, task: Task, model: type[JobColumns], job_id: UUID) -> None:
+    """Send the task once the session's unit of work is committed.
+
+    A broker that does not take the message is no error: the row is queued, and `requeue_stale` sends it.
+    """
+
+    def send() -> None:
+        try:
+            task.apply_async((str(job_id),))
+        except OperationalError:
+            log.warning("job.not_sent", job_id=str(job_id), exc_info=True)
+            with transaction(session):
+                jobs.mark_undispatched(session, model, job_id)
+
+    after_commit(session, send)
+
+
+def run_job(task: Task, model: type[JobColumns], job_id: str, work: Work) -> None:
+    """Claim the job, do its work under a lease, and end its row.
+
+    `work` returns the columns to store with the success. This is the edge at which an unforeseen exception
+    becomes a failed job; only `StoreUnavailable` is retried.
+    """
+    bind_context(task_id=task.request.id, job_id=job_id)
+    opened = stores()
+    lease_s = opened.settings.lease_s
+    try:
+        with opened.postgres.transaction() as session:
+            claim = jobs.claim(session, model, UUID(job_id), lease_s=lease_s, task_id=task.request.id)
+        if claim is None:
+            log.info("job.walked_away")
+            return
+        with Lease(opened.postgres, claim, lease_s) as lease:
+            _work_and_end(opened, claim, lease, work)
+    except StoreUnavailable as error:
+        log.warning("job.retried", exc_info=True)
+        if task.request.retries < RETRIES:
+            raise task.retry(exc=error, countdown=min(2**task.request.retries, 30)) from error
+        # the row is queued: requeue_stale sends it again when the store may be back
+    finally:
+        clear_context()
+
+
+def _work_and_end(opened: Stores, claim: Claim, lease: Lease, work: Work) -> None:
+    try:
+        values: dict[str, Any] = {**work(opened, lease), "progress": 1.0}
+        lease.check()
+        status = JobStatus.SUCCEEDED
+    except LeaseLost:
+        log.warning("job.lease_lost")
+        return
+    except JobCancelled:
+        status, values = JobStatus.CANCELLED, {}
+    except Exception as error:
+        if isinstance(error, StoreUnavailable):
+            _end(opened, claim, jobs.release)
+            raise
+        status, values = JobStatus.FAILED, {"error": _failure(error)}
+    except BaseException:
+        _end(opened, claim, jobs.release)  # the worker is told to leave
+        raise
+    if _end(opened, claim, lambda session, held: jobs.finish(session, held, status, **values)):
+        log.info("job.ended", status=status, error=values.get("error"))
+    else:
+        log.warning("job.lease_lost")
+
+
+def _failure(error: Exception) -> dict[str, str]:
+    """What the job's row says of the error: a code and a sentence; the traceback goes to the log."""
+    if isinstance(error, CiftError):
+        return {"code": error.code, "detail": error.message}
+    log.error("job.failed", exc_info=error)
+    if isinstance(error, SoftTimeLimitExceeded):
+        return {"code": "time_limit", "detail": "The job took too long; ask for less data at a time."}
+    if isinstance(error, MemoryError):
+        return {
+            "code": "out_of_memory",
+            "detail": "The job needs more memory than there is; ask for less data.",
+        }
+    return {
+        "code": "internal_error",
+        "detail": "An error on our side; the operators find it in the log under this job's id.",
+    }
+
+
+def _end(opened: Stores, claim: Claim, how: Callable[[Session, Claim], bool]) -> bool:
+    with opened.postgres.transaction() as session:
+        return how(session, claim)
