@@ -1,0 +1,115 @@
+"""One run of an ingestion in a worker: read the file block by block, check, write, count."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import delete, insert, update
+
+from cift_core.clock import from_ns
+from cift_core.errors import InvalidInput, LeaseLost
+from cift_core.models import Ingestion, IngestionReject
+from cift_core.services.bar_files import ParsedBlock, Reject, parse_bars, read_first_line
+from cift_core.services.bar_writes import BarWriter, Outcome, one_writer
+from cift_core.services.ingestion_requests import bar_layout, open_file
+from cift_core.services.jobs import Claim
+from cift_core.services.leases import Lease
+from cift_core.stores import Stores
+
+BLOCK_BYTES = 8 * 2**20
+MAX_REJECTS = 1_000_000
+REJECT_BATCH = 5_000
+CONFLICT = "a bar with this symbol and time stands earlier in the file with other values; that one counts"
+
+
+@dataclass
+class Tally:
+    """The counts of an ingestion so far, as its row has them; each is counted where it happens."""
+
+    rows_read: int = 0
+    rows_written: int = 0
+    rows_duplicate: int = 0
+    rows_rejected: int = 0
+
+
+def run(stores: Stores, lease: Lease, *, block_bytes: int = BLOCK_BYTES) -> dict[str, Any]:
+    """The columns of the succeeded ingestion; its bars are readable in QuestDB when this returns.
+
+    Raises:
+        InvalidInput: the file can't be read to its end; what was written before stays.
+        StoreUnavailable: a store does not answer.
+        JobCancelled, LeaseLost: the job is no longer this worker's.
+    """
+    claim, request = lease.claim, lease.claim.request
+    source = request["source"]
+    upload_id = claim.job_id if source["path"] is None else None
+    with open_file(stores.settings, source, upload_id)[0] as file:
+        layout = bar_layout(request, read_first_line(file))
+    tally = Tally()
+    with (
+        one_writer(stores.postgres, request["symbol"], lease.check) as check_lock,
+        open_file(stores.settings, source, upload_id)[0] as file,
+    ):
+        writer = BarWriter(stores.questdb, claim.job_id, request["interval"])
+        _forget_rejects(stores, claim)
+        for block in file.blocks(block_bytes):
+            lease.check()
+            parsed = parse_bars(block, layout)
+            check_lock()
+            _record(stores, claim, tally, parsed, writer.write(parsed.bars))
+            lease.progress = 0.99 * file.fraction_read()
+        if tally.rows_read == 0:
+            raise InvalidInput("no_records", "The file has a header line and no records.")
+        writer.verify(tally.rows_written)
+    return {
+        **asdict(tally),
+        "first_timestamp": _moment(writer.first_us),
+        "last_timestamp": _moment(writer.last_us),
+    }
+
+
+def _record(stores: Stores, claim: Claim, tally: Tally, parsed: ParsedBlock, outcome: Outcome) -> None:
+    """Keep a block's rejects and the counts so far, in a unit of work that only the lease's holder can do."""
+    tally.rows_read += parsed.record_count
+    tally.rows_written += outcome.written
+    tally.rows_duplicate += outcome.duplicate
+    with stores.postgres.transaction() as session:
+        refused = parsed.rejects(outcome.conflicts, CONFLICT)
+        while rejects := list(islice(refused, REJECT_BATCH)):
+            tally.rows_rejected += len(rejects)
+            if tally.rows_rejected > MAX_REJECTS:
+                raise _too_many(rejects[0])
+            rows = [{"ingestion_id": claim.job_id, "attempt": claim.attempt, **asdict(r)} for r in rejects]
+            session.execute(insert(IngestionReject), rows)
+        kept = session.execute(
+            update(Ingestion)
+            .where(Ingestion.id == claim.job_id, Ingestion.lease_token == claim.lease_token)
+            .values(**asdict(tally))
+            .returning(Ingestion.id)
+            .execution_options(synchronize_session=False)
+        ).first()
+        if kept is None:
+            raise LeaseLost("lease_lost", "Another worker has this job by now.")
+
+
+def _too_many(reject: Reject) -> InvalidInput:
+    return InvalidInput(
+        "too_many_rejects",
+        f"More than {MAX_REJECTS:,} records were refused; such as line {reject.line:,}: {reject.reason}. "
+        "Is the request right about the file?",
+    )
+
+
+def _forget_rejects(stores: Stores, claim: Claim) -> None:
+    """Remove what attempts that did not finish had refused."""
+    with stores.postgres.transaction() as session:
+        session.execute(
+            delete(IngestionReject).where(
+                IngestionReject.ingestion_id == claim.job_id, IngestionReject.attempt < claim.attempt
+            )
+        )
+
+
+def _moment(time_us: int | None) -> datetime | None:
+    return None if time_us is None else from_ns(time_us * 1_000)

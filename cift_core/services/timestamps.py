@@ -1,0 +1,190 @@
+"""Text as moments in time, a column at a time, with a reason for each text that is none."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from zoneinfo import ZoneInfo, available_timezones
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cift_core.errors import did_you_mean
+
+EPOCH_UNITS = {"s": 6, "ms": 3, "us": 0, "ns": -3}  # the power of ten that makes microseconds
+MIN_US = 0  # what QuestDB stores: 1970 ..
+MAX_US = 253_402_300_799_999_999  # .. 9999-12-31T23:59:59.999999Z
+_BAD_US = -1
+_ISO_DATE = r"\d{4}-?\d{2}-?\d{2}"
+_ISO_ZONE = r"(?:Z|[+-]\d{2}(?::?\d{2})?)"
+_ISO = rf"\A{_ISO_DATE}(?:[T ]\d{{2}}(?::?\d{{2}}(?::?\d{{2}}(?:\.\d{{1,9}})?)?)? ?{_ISO_ZONE}?)?\z"
+_ISO_ZONED = rf"[T ].*{_ISO_ZONE}\z"
+_PROBE = datetime(2011, 11, 23, 13, 14, 15, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class TimeFormat:
+    """How a file writes time: `unit` is s, ms, us, ns, iso or a strptime pattern.
+
+    `timezone` (IANA) is that of times without an offset.
+    """
+
+    unit: str
+    timezone: str
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with some records: which of them, and the sentence for one, by its index."""
+
+    mask: np.ndarray
+    reason: Callable[[int], str]
+
+
+def unit_error(unit: str) -> str | None:
+    """Why this is no `timestamp_unit`, or None."""
+    if unit in EPOCH_UNITS or unit == "iso":
+        return None
+    if "%" not in unit:
+        near = did_you_mean(unit, [*EPOCH_UNITS, "iso"])
+        return f"must be s, ms, us, ns, iso or a strptime pattern such as '%d.%m.%Y %H:%M'{near}"
+    try:
+        parsed = pd.to_datetime([_PROBE.strftime(unit)], format=unit, utc=True)[0]
+    except ValueError as error:
+        return f"is not a strptime pattern: {error}"
+    if parsed.date() != _PROBE.date():
+        return "must contain year, month and day, such as '%d.%m.%Y %H:%M'"
+    return None
+
+
+def timezone_error(unit: str, timezone: str) -> str | None:
+    """Why this time zone can't be used with the unit, or None."""
+    if timezone not in _timezones():
+        near = did_you_mean(timezone, _timezones())
+        return f"must be an IANA time zone such as 'America/New_York'{near}"
+    if timezone != "UTC" and (unit in EPOCH_UNITS or "%z" in unit or "%Z" in unit):
+        return "leave it out: these timestamps say by themselves which moment they are"
+    return None
+
+
+def parse_times(text: pa.StringArray, form: TimeFormat) -> tuple[np.ndarray, list[Fault]]:
+    """Microseconds since the epoch, int64 (any value where there is a fault), and the faults.
+
+    Nothing is rounded: a time finer than a microsecond is a fault, and so is a local time that the time
+    zone's clock skips or shows twice.
+    """
+    if form.unit in EPOCH_UNITS:
+        times_us, unreadable, finer = _epoch(text, EPOCH_UNITS[form.unit])
+        hint = f" (is the unit {form.unit} right?)"
+        what = f"a time in {form.unit} since 1970"
+    else:
+        times_us, unreadable, finer = _calendar(text, form)
+        hint = ""
+        what = "an ISO 8601 time" if form.unit == "iso" else f"a time like {form.unit}"
+    empty = _mask(pc.equal(text, ""))
+    unreadable &= ~empty
+    outside = ~(empty | unreadable | finer) & ((times_us < MIN_US) | (times_us > MAX_US))
+
+    def shown(row: int) -> str:
+        return quoted(text[row].as_py())
+
+    def why_unreadable(row: int) -> str:
+        return _local_fault(text[row].as_py(), form) or f"timestamp {shown(row)} is not {what}"
+
+    return times_us, [
+        Fault(empty, lambda _: "timestamp is empty"),
+        Fault(unreadable, why_unreadable),
+        Fault(finer, lambda row: f"timestamp {shown(row)} is finer than a microsecond"),
+        Fault(outside, lambda row: f"timestamp {shown(row)} lies outside 1970-01-01 .. 9999-12-31{hint}"),
+    ]
+
+
+def quoted(text: str) -> str:
+    """The text in quotes, cut to 40 characters."""
+    return f'"{text}"' if len(text) <= 40 else f'"{text[:39]}…"'
+
+
+def _epoch(text: pa.StringArray, power: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Microseconds, what is no number, and what is finer than a microsecond."""
+    parts = pc.extract_regex(text, r"\A(?P<sign>[+-]?)(?P<whole>\d{1,19})(?:\.(?P<part>\d{0,18}))?\z")
+    unreadable = _mask(pc.is_null(parts))
+    whole = _integers(pc.struct_field(parts, "whole"))
+    digits = max(power, 0)
+    part = pc.fill_null(pc.struct_field(parts, "part"), "")
+    kept = pc.utf8_slice_codeunits(pc.utf8_rpad(part, digits, "0"), 0, digits) if digits else None
+    finer = _mask(pc.match_substring_regex(pc.utf8_slice_codeunits(part, digits), "[1-9]"))
+    if power < 0:
+        times_us, rest = np.divmod(whole, 10**-power)
+        finer |= rest != 0
+    else:
+        beyond = whole > MAX_US // 10**power
+        times_us = np.where(beyond, _BAD_US, whole) * 10**power
+        if kept is not None:
+            times_us += np.where(beyond, 0, _integers(kept))
+    negative = _mask(pc.fill_null(pc.equal(pc.struct_field(parts, "sign"), "-"), False)) & (times_us != 0)
+    return np.where(negative, _BAD_US, times_us), unreadable, finer & ~unreadable
+
+
+def _calendar(text: pa.StringArray, form: TimeFormat) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    # pandas reads "now" and "today" too
+    plausible = _mask(pc.match_substring_regex(text, _ISO if form.unit == "iso" else r"\d"))
+    values = text.to_numpy(zero_copy_only=False)
+    if form.timezone == "UTC":
+        return _micros(_read(values, plausible, form, utc=True))
+    zoned = _mask(pc.match_substring_regex(text, _ISO_ZONED)) & (form.unit == "iso")
+    naive = _read(values, plausible & ~zoned, form, utc=False)
+    local = naive.tz_localize(ZoneInfo(form.timezone), ambiguous="NaT", nonexistent="NaT")
+    exact = _micros(_read(values, plausible & zoned, form, utc=True))
+    times_us, unreadable, finer = (
+        np.where(zoned, *pair) for pair in zip(exact, _micros(local.tz_convert("UTC")), strict=True)
+    )
+    return times_us, unreadable, finer
+
+
+def _micros(index: pd.DatetimeIndex) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Microseconds, what is no time, and what is finer than a microsecond."""
+    unreadable = np.asarray(index.isna())
+    if index.unit != "ns":
+        return np.asarray(index.as_unit("us").asi8), unreadable, np.zeros(len(index), dtype=bool)
+    stamps = np.asarray(index.asi8)
+    return stamps // 1000, unreadable, (stamps % 1000 != 0) & ~unreadable
+
+
+def _read(values: np.ndarray, which: np.ndarray, form: TimeFormat, *, utc: bool) -> pd.DatetimeIndex:
+    chosen = values.copy()
+    chosen[~which] = None
+    pattern = "ISO8601" if form.unit == "iso" else form.unit
+    return pd.DatetimeIndex(pd.to_datetime(pd.Index(chosen), format=pattern, errors="coerce", utc=utc))
+
+
+def _local_fault(text: str, form: TimeFormat) -> str | None:
+    """Why a text that is a time is none in the time zone; None when it is no time at all."""
+    if form.timezone == "UTC" or not re.search(r"\d", text):
+        return None
+    pattern = "ISO8601" if form.unit == "iso" else form.unit
+    moment = pd.to_datetime([text], format=pattern, errors="coerce", utc=True)[0]
+    if pd.isna(moment) or not 1970 <= moment.year <= 9998:
+        return None
+    local = moment.to_pydatetime(warn=False).replace(tzinfo=ZoneInfo(form.timezone))
+    if local.astimezone(UTC).astimezone(local.tzinfo).replace(tzinfo=None) != local.replace(tzinfo=None):
+        return f"timestamp {quoted(text)} does not exist in {form.timezone} (the clock skips it)"
+    why = "happens twice in {} (the clock is put back); give it with its offset"
+    return f"timestamp {quoted(text)} {why.format(form.timezone)}"
+
+
+def _integers(text: pa.StringArray) -> np.ndarray:
+    values = pc.cast(pc.fill_null(text, "0"), pa.uint64()).to_numpy(zero_copy_only=False)
+    return np.asarray(np.minimum(values, np.iinfo(np.int64).max), dtype=np.int64)
+
+
+def _mask(values: pa.BooleanArray) -> np.ndarray:
+    # a copy: arrow's own memory is read-only
+    return np.array(values.to_numpy(zero_copy_only=False), dtype=bool)
+
+
+@lru_cache(maxsize=1)
+def _timezones() -> frozenset[str]:
+    return frozenset(available_timezones())

@@ -1,0 +1,274 @@
+"""Files: data files below `CIFT_DATA_DIR`, uploads in their private folder, both read within caps."""
+
+import gzip
+import hashlib
+import os
+import stat
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+from uuid import UUID, uuid4
+
+from cift_core.errors import FieldError, InvalidInput, StoreUnavailable, did_you_mean
+from cift_core.settings import Settings
+
+MAX_LINE_BYTES = 65_536
+MAX_RATIO = 200  # gzip reaches 1032 on a bomb, and 5 to 40 on market data
+RATIO_FLOOR_BYTES = 16 * 2**20  # below this no ratio does harm
+GZIP_MAGIC = b"\x1f\x8b"
+_UPLOAD_CHUNK_BYTES = 2**20
+_UPLOAD_SUFFIX = ".upload"
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that was sent: `id` becomes the id of the ingestion that reads it."""
+
+    id: UUID
+    path: Path
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole lines of a file, each ending in a newline; `first_line` counts from 1 in the file."""
+
+    first_line: int
+    data: bytes
+
+
+def store_upload(settings: Settings, stream: BinaryIO) -> Upload:
+    """The upload, written to a private file (folder 0700, file 0600) and flushed to the disk.
+
+    Raises:
+        InvalidInput: `upload_too_large`; nothing is kept.
+        StoreUnavailable: the disk does not take it.
+    """
+    upload_id, digest, size_bytes = uuid4(), hashlib.sha256(), 0
+    path = _upload_path(settings, upload_id)
+    try:
+        settings.upload_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as out:
+            for chunk in _capped(stream, settings.max_upload_bytes):
+                size_bytes += len(chunk)
+                digest.update(chunk)
+                out.write(chunk)
+            out.flush()
+            os.fsync(out.fileno())
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _unavailable(error) from error
+        raise
+    return Upload(upload_id, path, digest.hexdigest(), size_bytes)
+
+
+def remove_upload(settings: Settings, upload_id: UUID) -> None:
+    """Remove an uploaded file; fine when it is gone already."""
+    _upload_path(settings, upload_id).unlink(missing_ok=True)
+
+
+def list_uploads(settings: Settings) -> dict[UUID, datetime]:
+    """The ids of the uploaded files, and when each was written."""
+    found = settings.upload_dir.glob(f"*{_UPLOAD_SUFFIX}")
+    return {UUID(path.stem): datetime.fromtimestamp(path.lstat().st_mtime, UTC) for path in found}
+
+
+class DataFile:
+    """A file open for reading, unpacked on the way, within the caps. Close it, or use it in a `with`."""
+
+    def __init__(self, raw: BinaryIO, *, gzipped: bool, max_unpacked_bytes: int) -> None:
+        self._raw = raw
+        self._stream = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if gzipped else raw
+        self._max_unpacked_bytes = max_unpacked_bytes
+        self._unpacked_bytes = 0
+        self.size_bytes = os.fstat(raw.fileno()).st_size
+
+    def __enter__(self) -> "DataFile":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._raw.close()
+
+    def fraction_read(self) -> float:
+        """How much of the file on the disk was read, 0 to 1."""
+        return min(1.0, self._raw.tell() / self.size_bytes) if self.size_bytes else 1.0
+
+    def blocks(self, block_bytes: int) -> Iterator[Block]:
+        """The lines in blocks of about `block_bytes`; a byte order mark is dropped, a last newline added.
+
+        Raises:
+            InvalidInput: `gzip_truncated`, `gzip_corrupt`, `compression_bomb`, `unpacked_too_large`,
+                `line_too_long`.
+        """
+        line, rest = 1, b""
+        while data := self._read(block_bytes):
+            if line == 1 and not rest:
+                data = data.removeprefix(_BOM)
+            end = data.rfind(b"\n") + 1
+            if end:
+                block = Block(line, rest + data[:end])
+                line, rest = line + block.data.count(b"\n"), data[end:]
+                yield block
+            else:
+                rest += data
+            if len(rest) > MAX_LINE_BYTES:
+                raise line_too_long(line)
+        if rest:
+            yield Block(line, rest + b"\n")
+
+    def _read(self, size: int) -> bytes:
+        try:
+            data = self._stream.read(size)
+        except EOFError as error:
+            raise InvalidInput(
+                "gzip_truncated", "The gzip file ends in the middle: it was cut off. Send it again."
+            ) from error
+        except (gzip.BadGzipFile, zlib.error) as error:
+            raise InvalidInput(
+                "gzip_corrupt", f"The gzip file is damaged ({error}); `gzip -t` shows it. Send a good copy."
+            ) from error
+        except OSError as error:
+            raise _unavailable(error) from error
+        self._unpacked_bytes += len(data)
+        self._check_caps()
+        return data
+
+    def _check_caps(self) -> None:
+        if self._unpacked_bytes > self._max_unpacked_bytes:
+            raise InvalidInput(
+                "unpacked_too_large",
+                f"The file holds more than {self._max_unpacked_bytes:,} bytes unpacked, the most this server "
+                "takes (CIFT_MAX_UNPACKED_BYTES). Split it.",
+            )
+        if self._unpacked_bytes > max(RATIO_FLOOR_BYTES, MAX_RATIO * self._raw.tell()):
+            raise InvalidInput(
+                "compression_bomb",
+                f"The file unpacks to more than {MAX_RATIO} times its size; market data does not. "
+                "Send it unpacked if it is real.",
+            )
+
+
+def line_too_long(line: int) -> InvalidInput:
+    """The error for a line no record can need."""
+    return InvalidInput(
+        "line_too_long",
+        f"Line {line:,} is longer than {MAX_LINE_BYTES:,} bytes; a CSV file has one record a line.",
+    )
+
+
+def open_upload(settings: Settings, upload_id: UUID) -> BinaryIO:
+    """The uploaded file, for reading.
+
+    Raises:
+        InvalidInput: `upload_gone`.
+    """
+    try:
+        return cast("BinaryIO", _upload_path(settings, upload_id).open("rb"))
+    except FileNotFoundError as error:
+        raise InvalidInput("upload_gone", "The uploaded file is gone; send it again.") from error
+    except OSError as error:
+        raise _unavailable(error) from error
+
+
+def open_data_file(settings: Settings, path: str) -> BinaryIO:
+    """The regular file at `path` below `CIFT_DATA_DIR`, for reading.
+
+    Links are resolved first, and may not lead out of the folder, into a hidden one or to the uploads; the
+    resolved path is then walked without following any.
+
+    Raises:
+        InvalidInput: with the pointer /source/path.
+    """
+    _check_spelling(path)
+    base = settings.data_dir.resolve()
+    try:
+        resolved = (base / path).resolve(strict=True)
+        if not _is_open_to_all(settings, base, resolved):
+            raise _bad_path("leads out of the data folder, or to a hidden part of it")
+        return _open_regular(base, resolved.relative_to(base))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        near = did_you_mean(path, _siblings(settings, base, path))
+        raise _bad_path(f"there is no file {path!r} below the data folder{near}") from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        raise _bad_path("can't be read by the server") from error
+
+
+def _check_spelling(path: str) -> None:
+    parts = path.split("/")
+    if path.startswith("/"):
+        raise _bad_path("must be relative to the data folder (CIFT_DATA_DIR), without a leading '/'")
+    if ".." in parts:
+        raise _bad_path("must not contain '..'")
+    if "\0" in path or "\\" in path or "" in parts or len(path) > 1024:
+        raise _bad_path("must be a plain path such as 'folder/file.csv'")
+    if any(part.startswith(".") for part in parts):
+        raise _bad_path("hidden files and folders are not read")
+
+
+def _open_regular(base: Path, inside: Path) -> BinaryIO:
+    folder = os.open(base, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for part in inside.parts[:-1]:
+            parent, folder = (
+                folder,
+                os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder),
+            )
+            os.close(parent)
+        # not blocking, or a named pipe would hold the process
+        name = inside.name or "."
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    finally:
+        os.close(folder)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _bad_path("is not a regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def _is_open_to_all(settings: Settings, base: Path, resolved: Path) -> bool:
+    return (
+        resolved.is_relative_to(base)
+        and not any(part.startswith(".") for part in resolved.relative_to(base).parts)
+        and not resolved.is_relative_to(settings.upload_dir.resolve())
+    )
+
+
+def _siblings(settings: Settings, base: Path, path: str) -> list[str]:
+    parent = PurePosixPath(path).parent
+    folder = (base / parent).resolve()
+    if not folder.is_dir() or not _is_open_to_all(settings, base, folder):
+        return []
+    return sorted(str(parent / entry.name) for entry in os.scandir(folder) if not entry.name.startswith("."))
+
+
+def _upload_path(settings: Settings, upload_id: UUID) -> Path:
+    return settings.upload_dir / f"{upload_id}{_UPLOAD_SUFFIX}"
+
+
+def _bad_path(detail: str) -> InvalidInput:
+    return InvalidInput("invalid_path", f"source.path {detail}.", [FieldError("/source/path", detail)])
+
+
+def _capped(stream: BinaryIO, max_bytes: int) -> Iterator[bytes]:
+    size_bytes = 0
+    while chunk := stream.read(_UPLOAD_CHUNK_BYTES):
+        size_bytes += len(chunk)
+        if size_bytes > max_bytes:
+            detail = f"is larger than {max_bytes:,} bytes, the most this server takes (CIFT_MAX_UPLOAD_BYTES)"
+            raise InvalidInput(
+                "upload_too_large",
+                f"The file {detail}. Put it below CIFT_DATA_DIR and name it as source.path.",
+                [FieldError("/file", detail)],
+            )
+        yield chunk
+
+
+def _unavailable(error: OSError) -> StoreUnavailable:
+    return StoreUnavailable("files_unavailable", f"The server's disk refuses ({error.strerror}); try again.")
