@@ -142,7 +142,7 @@ class Bars:
             _LOW_TOO_HIGH: f"low {lo} is above open {o} or close {c}",
             _BAD_VOLUME: f"volume must be NaN or at least 0, got {float(volume[i])}",
         }[int(fault)]
-        more = f" ({count - 1} more bars are wrong)" if count > 1 else ""
+        more = f" ({count} bad bars in all)" if count > 1 else ""
         raise _invalid(f"{self._name(i)}: {sentence}{more}")
 
     def _name(self, i: int) -> str:
