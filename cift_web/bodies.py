@@ -45,8 +45,8 @@ class Parser(FlaskParser):
         raise invalid(messages) from error
 
 
-def parse_json(text: bytes) -> Any:
-    """The decoded JSON value.
+def parse_json(text: bytes, *, what: str = "The body") -> Any:
+    """The decoded JSON value; `what` it was sent as begins the sentence of an error.
 
     Raises:
         BadRequest: it is not JSON.
@@ -54,18 +54,18 @@ def parse_json(text: bytes) -> Any:
             half of a surrogate pair, the character NUL, or more than 32 levels.
     """
     if not text:
-        raise BadRequest("The body is empty; send a JSON object.")
+        raise BadRequest(f"{what} is empty; send a JSON object.")
     try:
         value = json.loads(text.decode(), object_pairs_hook=_unrepeated)
     except UnicodeDecodeError as error:
-        raise BadRequest(f"The body is not UTF-8: the byte at offset {error.start} is wrong.") from error
+        raise BadRequest(f"{what} is not UTF-8: the byte at offset {error.start} is wrong.") from error
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise BadRequest(f"The body is not JSON: {error.msg} ({place}).") from error
+        raise BadRequest(f"{what} is not JSON: {error.msg} ({place}).") from error
     except RecursionError as error:
         raise _too_deep("") from error
     except ValueError as error:  # more digits than Python turns into an integer
-        raise BadRequest("The body holds a number with thousands of digits.") from error
+        raise BadRequest(f"{what} holds a number with thousands of digits.") from error
     flaws = list(_flaws(value, "", 0))
     if flaws:
         raise InvalidInput(_FLAW_CODE, _sentence(flaws), flaws)

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from flask import current_app, jsonify
-from flask.typing import ResponseReturnValue
+from flask import Response, current_app, jsonify
 from marshmallow import fields
 from marshmallow.validate import OneOf
 
@@ -34,13 +33,12 @@ class ReadyQuery(RequestSchema):
     """What to tell."""
 
     verbose = Text(
-        load_default=None,
         metadata={"description": "Given with any value: also latency and reason of each check."},
     )
 
 
 @health.operation("GET", "/live", access=PUBLIC, answer=Live)
-def live() -> ResponseReturnValue:
+def live() -> Response:
     """Whether the process answers
 
     Touches no store.
@@ -56,13 +54,13 @@ def live() -> ResponseReturnValue:
     answer=Ready,
     also={503: (Ready, "A store does not answer.")},
 )
-def ready(query: dict[str, Any]) -> ResponseReturnValue:
+def ready(query: dict[str, Any]) -> Response:
     """Whether every store answers
 
     Real queries, side by side, each under its own deadline.
     """
     probes: Health = current_app.extensions["health"]
-    body = probes.readiness(verbose=query["verbose"] is not None)
+    body = probes.readiness(verbose="verbose" in query)
     response = jsonify(body)
     response.status_code = 200 if body["ready"] else 503
     return response

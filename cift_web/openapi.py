@@ -70,6 +70,12 @@ class Api(flask_smorest.Api):  # type: ignore[misc]  # smorest has no types
     def _register_error_handlers(self) -> None:
         """Leave errors to `cift_web/problems.py`."""
 
+    def _register_etag_headers(self) -> None:
+        """Leave out what is not used."""
+
+    def _register_pagination_header(self) -> None:
+        """Leave out what is not used."""
+
     def _register_responses(self) -> None:
         """Leave out smorest's own error answers: ours are problems."""
 

@@ -4,7 +4,13 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, current_app, g, json, request
-from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound
+from werkzeug.exceptions import (
+    HTTPException,
+    InternalServerError,
+    MethodNotAllowed,
+    NotFound,
+    RequestEntityTooLarge,
+)
 from werkzeug.http import HTTP_STATUS_CODES
 
 from cift_core import errors
@@ -89,6 +95,8 @@ def _sentence(error: HTTPException) -> str:
         return f"{request.method} is not possible here; these are: {allowed}."
     if type(error) is NotFound and request.url_rule is None:
         return f"Nothing is at {request.path}; /api/v1/docs lists what is (an id in a path is a UUID)."
+    if isinstance(error, RequestEntityTooLarge):
+        return f"The body is larger than {request.max_content_length:,} bytes, the most that is taken here."
     if error.code == HTTPStatus.INTERNAL_SERVER_ERROR:
         return "The service made a mistake; it is in its log under this request_id."
     return error.description or error.name

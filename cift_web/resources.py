@@ -7,7 +7,6 @@ from typing import Any, Literal, ParamSpec
 
 import flask_smorest  # type: ignore[import-untyped]
 import marshmallow as ma
-from flask.typing import ResponseReturnValue
 
 from cift_core.stores.postgres import transaction
 from cift_web.auth import identify, require_scope
@@ -15,7 +14,7 @@ from cift_web.bodies import Parser
 from cift_web.database import db
 
 P = ParamSpec("P")
-View = Callable[P, ResponseReturnValue]
+View = Callable[P, Any]
 Schema = type[ma.Schema] | ma.Schema
 Method = Literal["GET", "POST", "DELETE"]
 
@@ -28,6 +27,9 @@ class Access(Enum):
 
 
 PUBLIC, ANY_KEY = Access.PUBLIC, Access.ANY_KEY
+ACCEPTED_HEADERS = {
+    "Location": {"description": "Where the job is.", "required": True, "schema": {"type": "string"}}
+}
 
 
 class Resource(flask_smorest.Blueprint):  # type: ignore[misc]  # smorest has no types
@@ -46,6 +48,7 @@ class Resource(flask_smorest.Blueprint):  # type: ignore[misc]  # smorest has no
         access: str | Access,
         answer: Schema | None = None,
         status: int = 200,
+        answer_headers: dict[str, Any] | None = None,
         query: Schema | None = None,
         headers: Schema | None = None,
         body: Schema | None = None,
@@ -56,18 +59,21 @@ class Resource(flask_smorest.Blueprint):  # type: ignore[misc]  # smorest has no
     ) -> Callable[[View[P]], View[P]]:
         """A decorator that serves a view.
 
-        `access` is the scope a key must have. The view runs inside one transaction, together with the
-        key's check, unless it asks for `own_transactions`. It gets the path's values as keywords, and before
-        them what was sent: body, headers, query, whichever are named, parsed.
+        What the view returns is written by `answer`, unless it is a response already, which `answer` then
+        only documents. `access` is the scope a key must have. The view runs inside one transaction, together
+        with the key's check, unless it asks for `own_transactions`. It gets the path's values as keywords,
+        and before them what was sent: body, headers, query, whichever are named, parsed.
         """
 
         def decorate(view: View[P]) -> View[P]:
-            operation = self.response(status, answer)(view)
+            operation = self.response(status, answer, headers=answer_headers)(view)
             for code, (schema, description) in (also or {}).items():
                 operation = self.alt_response(code, schema=schema, description=description)(operation)
             for schema_sent, location in ((query, "query"), (headers, "headers"), (body, "json")):
                 if schema_sent is not None:
-                    operation = self.arguments(schema_sent, location=location)(operation)
+                    # an instance: webargs would build one from a class at each request
+                    built = schema_sent() if isinstance(schema_sent, type) else schema_sent
+                    operation = self.arguments(built, location=location)(operation)
             if access is not PUBLIC:
                 scope = access if isinstance(access, str) else None
                 operation = _guarded(operation, scope, own_transactions)
@@ -82,7 +88,7 @@ class Resource(flask_smorest.Blueprint):  # type: ignore[misc]  # smorest has no
 
 def _guarded(view: View[P], scope: str | None, own_transactions: bool) -> View[P]:
     @wraps(view)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:
         session = db.session()
         with transaction(session):
             require_scope(identify(session), scope)

@@ -1,8 +1,10 @@
 """The building blocks of request and answer schemas."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 import marshmallow as ma
 from marshmallow import fields
@@ -57,6 +59,20 @@ class Text(fields.String):
         if "\x00" in text:
             raise ma.ValidationError("must not contain the character NUL")
         return text
+
+
+class Pattern(Regexp):
+    """The whole string matches (`$` alone would let a line break follow)."""
+
+    def __call__(self, value: str) -> str:  # type: ignore[override]
+        """The value.
+
+        Raises:
+            ValidationError: it does not match.
+        """
+        if not cast("re.Pattern[str]", self.regex).fullmatch(value):
+            raise ma.ValidationError(self._format_error(value))
+        return value
 
 
 class Number(fields.Float):
@@ -151,7 +167,6 @@ class Page(RequestSchema):
     """Where a page of a list begins and how long it is."""
 
     cursor = Text(
-        load_default=None,
         validate=Length(min=1, max=512),
         metadata={"description": "`next` of the page before; left out for the first page."},
     )
@@ -170,8 +185,7 @@ class Idempotency(ma.Schema):
 
     idempotency_key = Text(
         data_key="Idempotency-Key",
-        load_default=None,
-        validate=Regexp(KEY.pattern + r"\Z", error="must have 1 to 255 visible ASCII characters"),
+        validate=Pattern(KEY, error="must have 1 to 255 visible ASCII characters"),
         metadata={
             "description": "Per owner, kept 24 hours: the same request again gets the first answer again, "
             "another request under the same key 422."
@@ -187,6 +201,19 @@ class Links(AnswerSchema):
     trades = fields.String()
     equity = fields.String()
     rejects = fields.String()
+
+
+class LinksPart(fields.Nested):
+    """The links of the thing, made from its id."""
+
+    _CHECK_ATTRIBUTE = False
+
+    def __init__(self, links_of: Callable[[UUID], dict[str, str]]) -> None:
+        super().__init__(Links, required=True)
+        self._links_of = links_of
+
+    def _serialize(self, nested_obj: Any, attr: str, obj: Any, **_: Any) -> dict[str, str]:  # type: ignore[override]
+        return self._links_of(obj.id)
 
 
 class Accepted(AnswerSchema):

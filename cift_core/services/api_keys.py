@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from cift_core.clock import utc_now
@@ -43,6 +43,23 @@ _TOKEN = re.compile(
     rf"cift_([0-9A-Za-z]{{{_PREFIX_CHARS}}})_([0-9A-Za-z]{{{_RANDOM_CHARS}}})([0-9A-Za-z]{{{_CHECKSUM_CHARS}}})"
 )
 _TOUCH_EVERY = timedelta(minutes=1)
+_keys, _users = APIKey.__table__.c, User.__table__.c
+# built once, on the tables and not the classes: every request runs it
+_BY_PREFIX = (
+    select(
+        _keys.id,
+        _keys.user_id,
+        _keys.secret_hmac,
+        _keys.scopes,
+        _keys.expires_at,
+        _keys.revoked_at,
+        _keys.last_used_at,
+        _users.is_admin,
+        _users.is_active,
+    )
+    .join_from(APIKey.__table__, User.__table__)
+    .where(_keys.prefix == bindparam("prefix"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +119,7 @@ def authenticate(session: Session, settings: Settings, token: str) -> Principal:
             secret is answered like an unknown key.
     """
     prefix = key_prefix(token)
-    found = session.execute(
-        select(
-            APIKey.id,
-            APIKey.user_id,
-            APIKey.secret_hmac,
-            APIKey.scopes,
-            APIKey.expires_at,
-            APIKey.revoked_at,
-            APIKey.last_used_at,
-            User.is_admin,
-            User.is_active,
-        )
-        .join(User, User.id == APIKey.user_id)
-        .where(APIKey.prefix == prefix)
-    ).one_or_none()
+    found = session.execute(_BY_PREFIX, {"prefix": prefix}).one_or_none()
     expected = found.secret_hmac if found is not None else bytes(hashlib.sha256().digest_size)
     if (
         not hmac.compare_digest(_secret_hmac(settings, token), expected)

@@ -15,7 +15,7 @@ from cift_core.errors import Conflict, FieldError, InvalidInput
 from cift_core.models import IdempotencyKey
 
 KEPT_FOR = timedelta(hours=24)
-KEY = re.compile(r"[\x21-\x7e]{1,255}")
+KEY = re.compile(r"^[\x21-\x7e]{1,255}$")
 
 
 def fingerprint(operation: str, request: dict[str, Any], file_sha256: str | None = None) -> str:

@@ -1,0 +1,148 @@
+"""/backtests: submit, list, read, cancel, remove."""
+
+from typing import Any
+from uuid import UUID
+
+from flask import Response, current_app, g, jsonify
+
+from cift_core.errors import FieldError, InvalidInput
+from cift_core.models import Backtest
+from cift_core.services import backtests as service
+from cift_core.services import idempotency, series
+from cift_tasks.backtests import enqueue_backtest
+from cift_web.audit import audit_change
+from cift_web.backtest_schemas import (
+    PREFIX,
+    BacktestAnswer,
+    BacktestPage,
+    BacktestQuery,
+    BacktestRequest,
+    EquityPage,
+    EquityQuery,
+    TradePage,
+    links_of,
+)
+from cift_web.database import db, stores
+from cift_web.jobs import accept
+from cift_web.resources import ACCEPTED_HEADERS, Resource
+from cift_web.schemas import Accepted, Idempotency, Page
+
+READ, WRITE = "backtests:read", "backtests:write"
+backtests = Resource("backtests", url_prefix=PREFIX, description="Backtests and their results.")
+
+
+@backtests.operation(
+    "POST",
+    "",
+    access=WRITE,
+    body=BacktestRequest,
+    headers=Idempotency,
+    answer=Accepted,
+    status=202,
+    answer_headers=ACCEPTED_HEADERS,
+    problems=(409,),
+)
+def submit_backtest(request: dict[str, Any], headers: dict[str, Any]) -> Response:
+    """Submit a backtest
+
+    Checked now; run by a worker as soon as one is free. `Location` tells how it goes.
+    """
+    session = db.session()
+
+    def submit() -> Backtest:
+        backtest = service.submit(session, g.principal.user_id, request)
+        enqueue_backtest(session, backtest.id)
+        return backtest
+
+    return accept(
+        session,
+        headers.get("idempotency_key"),
+        lambda: idempotency.fingerprint("POST /backtests", request),
+        submit,
+        links_of,
+    )
+
+
+@backtests.operation("GET", "", access=READ, query=BacktestQuery, answer=BacktestPage)
+def list_backtests(query: dict[str, Any]) -> dict[str, Any]:
+    """List backtests
+
+    Your own, newest first.
+    """
+    found, following = service.list_backtests(db.session(), g.principal.user_id, **query)
+    return {"items": found, "next": following}
+
+
+@backtests.operation("GET", "/<uuid:backtest_id>", access=READ, answer=BacktestAnswer, problems=(404,))
+def get_backtest(backtest_id: UUID) -> Backtest:
+    """Read a backtest
+
+    How far it is and, when it succeeded, its metrics and what data it saw.
+    """
+    return service.get(db.session(), g.principal.user_id, backtest_id)
+
+
+@backtests.operation(
+    "GET",
+    "/<uuid:backtest_id>/trades",
+    access=READ,
+    query=Page,
+    answer=TradePage,
+    problems=(404,),
+)
+def list_backtest_trades(query: dict[str, Any], backtest_id: UUID) -> Response:
+    """List the trades
+
+    In exit order; none before the backtest succeeded.
+    """
+    backtest = service.get(db.session(), g.principal.user_id, backtest_id)
+    items, following = series.read_trades(stores().questdb, backtest, query.get("cursor"), query["limit"])
+    return jsonify(items=items, next=following)
+
+
+@backtests.operation(
+    "GET",
+    "/<uuid:backtest_id>/equity",
+    access=READ,
+    query=EquityQuery,
+    answer=EquityPage,
+    problems=(404,),
+)
+def list_backtest_equity(query: dict[str, Any], backtest_id: UUID) -> Response:
+    """Read the equity
+
+    In time order, one item per bar; none before the backtest succeeded.
+    """
+    cursor, max_points = query.get("cursor"), query.get("max_points")
+    if cursor is not None and max_points is not None:
+        detail = "thins the whole curve and can't be combined with cursor; leave one out"
+        raise InvalidInput("invalid_request", f"max_points {detail}.", [FieldError("/max_points", detail)])
+    backtest = service.get(db.session(), g.principal.user_id, backtest_id)
+    if max_points is not None:
+        items = series.read_thinned_equity(stores().questdb, backtest, max_points)
+        return jsonify(items=items, next=None)
+    items, following = series.read_equity(stores().questdb, backtest, cursor, query["limit"])
+    return jsonify(items=items, next=following)
+
+
+@backtests.operation(
+    "POST", "/<uuid:backtest_id>/cancel", access=WRITE, answer=BacktestAnswer, problems=(404,)
+)
+def cancel_backtest(backtest_id: UUID) -> Backtest:
+    """Cancel a backtest
+
+    A queued one ends at once, a running one at its next heartbeat; a finished one stays as it is.
+    """
+    session = db.session()
+    backtest = service.cancel(session, g.principal.user_id, backtest_id)
+    audit_change(session, backtest_id)
+    return backtest
+
+
+@backtests.operation("DELETE", "/<uuid:backtest_id>", access=WRITE, status=204, problems=(404, 409))
+def delete_backtest(backtest_id: UUID) -> Response:
+    """Remove a finished backtest"""
+    session = db.session()
+    service.delete(session, g.principal.user_id, backtest_id)
+    audit_change(session, backtest_id)
+    return current_app.response_class(status=204)

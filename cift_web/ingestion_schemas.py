@@ -1,0 +1,156 @@
+"""What is sent to and answered by /ingestions."""
+
+from typing import Any
+from uuid import UUID
+
+from marshmallow import fields
+from marshmallow.validate import Length, OneOf
+
+from cift_core.models import JobStatus
+from cift_core.services.bar_files import INTERVALS, OPTIONAL, REQUIRED, SYMBOL
+from cift_core.services.ingestion_requests import FORMATS
+from cift_web.schemas import AnswerSchema, Failure, LinksPart, Page, RequestSchema, Text, UTCTime
+
+PREFIX = "/api/v1/ingestions"
+
+
+def links_of(ingestion_id: UUID) -> dict[str, str]:
+    """The paths of an ingestion and its parts."""
+    path = f"{PREFIX}/{ingestion_id}"
+    return {"self": path, "rejects": f"{path}/rejects", "cancel": f"{path}/cancel"}
+
+
+Columns = RequestSchema.from_dict(
+    {
+        name: fields.String(required=name in REQUIRED, validate=Length(min=1))
+        for name in (*REQUIRED, *OPTIONAL)
+    },
+    name="Columns",
+)
+
+
+class SourceRequest(RequestSchema):
+    """Where the records are and how they are written."""
+
+    type = fields.String(required=True, validate=OneOf(["file"]))
+    path = fields.String(
+        allow_none=True,
+        metadata={
+            "description": "Below CIFT_DATA_DIR; left out when the file is sent along.",
+            "examples": ["daily/GOOG.csv"],
+        },
+    )
+    format = fields.String(
+        allow_none=True, validate=OneOf(FORMATS), metadata={"description": "Found out when left out."}
+    )
+    columns = fields.Nested(
+        Columns, allow_none=True, metadata={"description": "Our name to the file's; by name when left out."}
+    )
+    header = fields.List(
+        fields.String(validate=Length(min=1)),
+        allow_none=True,
+        metadata={"description": "Names the columns of a file without a header line."},
+    )
+    timestamp_unit = fields.String(
+        allow_none=True,
+        validate=Length(min=1),
+        metadata={"description": "iso (the default), s, ms, us, ns, or a strptime pattern."},
+    )
+    timezone = fields.String(
+        allow_none=True,
+        validate=Length(min=1),
+        metadata={
+            "description": "Of times without one; UTC when left out.",
+            "examples": ["America/New_York"],
+        },
+    )
+
+
+class IngestionRequest(RequestSchema):
+    """A file of bars to bring in.
+
+    Documents what `services/ingestion_requests` reads, which checks it against the file's first lines.
+    """
+
+    source = fields.Nested(SourceRequest, required=True)
+    kind = fields.String(required=True, validate=OneOf(["bars"]))
+    symbol = fields.String(
+        allow_none=True,
+        metadata={"pattern": SYMBOL.pattern, "description": "Left out when a column holds it."},
+    )
+    interval = fields.String(required=True, validate=OneOf(INTERVALS))
+
+
+class IngestionForm(RequestSchema):
+    """The request and its file in one multipart body."""
+
+    request = fields.Nested(IngestionRequest, required=True)
+    file = fields.Raw(
+        required=True, metadata={"type": "string", "contentMediaType": "application/octet-stream"}
+    )
+
+
+class IngestionQuery(Page):
+    """Which ingestions to list."""
+
+    status = Text(validate=OneOf(tuple(JobStatus), error="must be one of {choices}"))
+    created_after = UTCTime()
+
+
+class IngestionAnswer(AnswerSchema):
+    """An ingestion; when done, `rows_read = rows_written + rows_duplicate + rows_rejected`."""
+
+    id = fields.UUID(required=True)
+    status = fields.String(required=True, validate=OneOf(tuple(JobStatus)))
+    progress = fields.Float(required=True, metadata={"description": "0 to 1"})
+    request = fields.Dict(required=True, metadata={"description": "With every default filled in."})
+    rows_read = fields.Integer(required=True)
+    rows_written = fields.Integer(required=True)
+    rows_duplicate = fields.Integer(required=True)
+    rows_rejected = fields.Integer(required=True)
+    first_timestamp = UTCTime(required=True, allow_none=True)
+    last_timestamp = UTCTime(required=True, allow_none=True)
+    upload_sha256 = fields.String(required=True, allow_none=True)
+    rejects_url = fields.Function(
+        lambda ingestion: links_of(ingestion.id)["rejects"], required=True, metadata={"type": "string"}
+    )
+    error = fields.Nested(Failure, required=True, allow_none=True)
+    attempt = fields.Integer(required=True)
+    task_id = fields.String(required=True, allow_none=True)
+    created_at = UTCTime(required=True)
+    started_at = UTCTime(required=True, allow_none=True)
+    finished_at = UTCTime(required=True, allow_none=True)
+    links = LinksPart(links_of)
+
+
+class IngestionPage(AnswerSchema):
+    """Newest first."""
+
+    items = fields.List(fields.Nested(IngestionAnswer), required=True)
+    next = fields.String(required=True, allow_none=True)
+
+
+class RejectAnswer(AnswerSchema):
+    """A record that was refused."""
+
+    line = fields.Integer(required=True, metadata={"description": "From 1, the header included."})
+    reason = fields.String(required=True)
+    raw = fields.String(required=True, metadata={"description": "The record as it was read."})
+
+
+class RejectPage(AnswerSchema):
+    """In the order of the file."""
+
+    items = fields.List(fields.Nested(RejectAnswer), required=True)
+    next = fields.String(required=True, allow_none=True)
+
+
+def request_body() -> dict[str, Any]:
+    """The two ways to send an ingestion, as an OpenAPI request body."""
+    return {
+        "required": True,
+        "content": {
+            "application/json": {"schema": IngestionRequest},
+            "multipart/form-data": {"schema": IngestionForm},
+        },
+    }
