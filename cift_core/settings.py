@@ -7,22 +7,16 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
-from environs import EnvValidationError, FileAwareEnv
+from environs import Env, EnvValidationError
 from marshmallow import ValidationError
 from marshmallow.validate import OneOf, Range
 
 SECRET_MIN_CHARS = 32
-_FILE_VARIANTS = (
-    "CIFT_POSTGRES_URL",
-    "CIFT_QUESTDB_PG_URL",
-    "CIFT_QUESTDB_HTTP_URL",
-    "CIFT_BROKER_URL",
-    "CIFT_CACHE_URL",
-    "CIFT_SECRET_KEY",
-)
 _EXAMPLE_SECRET = re.compile(r"change.?me|example|secret|password|your.?key|\.\.\.", re.IGNORECASE)
+_ENCODED = "in a user or password write / ? # @ : % as %2F %3F %23 %40 %3A %25"
+_QUERY_PASSWORD = re.compile(r"((?:^|&)[^=&]*password=)[^&]*", re.IGNORECASE)
 
 
 class SettingsError(Exception):
@@ -72,15 +66,12 @@ class Settings:
 
 
 def masked(url: str) -> str:
-    """The URL with its password replaced by `***`."""
+    """The URL with its passwords, before the host or in the query, replaced by `***`."""
     parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return parts._replace(netloc=f"{parts.username or ''}:***@{_host(parts)}").geturl()
-
-
-def _host(parts: SplitResult) -> str:
-    return parts.netloc.rpartition("@")[2]
+    netloc = parts.netloc
+    if parts.password is not None:
+        netloc = f"{parts.username or ''}:***@{netloc.rpartition('@')[2]}"
+    return parts._replace(netloc=netloc, query=_QUERY_PASSWORD.sub(r"\1***", parts.query)).geturl()
 
 
 @lru_cache(maxsize=1)
@@ -90,21 +81,20 @@ def settings() -> Settings:
 
 
 def load_settings() -> Settings:
-    """Settings from the environment (`NAME`, or `NAME_FILE` for URLs and the secret).
+    """Settings from the environment: `NAME`, or what the file that `NAME_FILE` names holds.
 
     Raises:
         SettingsError: with every bad variable, not only the first.
     """
-    problems = _unreadable_files()
-    if problems:
-        raise SettingsError(problems)
-    env = FileAwareEnv(eager=False, strip_whitespace=True)
+    env = _Environment()
     values = _read(env)
+    problems: dict[str, list[str]] = {}
     try:
         env.seal()
     except EnvValidationError as error:
         found: Any = error.error_messages
         problems = {name: _sentences(messages) for name, messages in found.items()}
+    problems |= env.file_problems
     for name, message in _cross_checks(values, set(problems)):
         problems.setdefault(name, []).append(message)
     if problems:
@@ -113,7 +103,28 @@ def load_settings() -> Settings:
     return Settings(**values)
 
 
-def _read(env: FileAwareEnv) -> dict[str, Any]:
+class _Environment(Env):
+    """The environment, with `NAME_FILE` in place of `NAME`; what is wrong with a file is kept, not raised."""
+
+    def __init__(self) -> None:
+        super().__init__(eager=False)
+        self.file_problems: dict[str, list[str]] = {}
+
+    def _get_value(self, env_key: str, default: Any) -> Any:
+        path = os.environ.get(f"{env_key}_FILE")
+        if not path:
+            return super()._get_value(env_key, default)
+        if env_key in os.environ:
+            self.file_problems[env_key] = [f"Both {env_key} and {env_key}_FILE are set; set one."]
+            return default
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeError):
+            self.file_problems[env_key] = [f"{env_key}_FILE: {path!r} is not a readable text file."]
+            return default
+
+
+def _read(env: Env) -> dict[str, Any]:
     postgres = {"postgresql", "postgres"}
     return {
         "postgres_url": env.str("CIFT_POSTGRES_URL", validate=_url(postgres)),
@@ -139,19 +150,6 @@ def _read(env: FileAwareEnv) -> dict[str, Any]:
     }
 
 
-def _unreadable_files() -> dict[str, list[str]]:
-    problems: dict[str, list[str]] = {}
-    for name in _FILE_VARIANTS:
-        path = os.environ.get(f"{name}_FILE")
-        if path is None:
-            continue
-        if name in os.environ:
-            problems[name] = [f"Both {name} and {name}_FILE are set; set one."]
-        elif not os.access(path, os.R_OK) or not Path(path).is_file():
-            problems[f"{name}_FILE"] = [f"{path!r} is not a readable file."]
-    return problems
-
-
 def _cross_checks(values: dict[str, Any], bad: set[str]) -> Iterable[tuple[str, str]]:
     if not {"CIFT_BROKER_URL", "CIFT_CACHE_URL"} & bad:
         broker, cache = urlsplit(values["broker_url"]), urlsplit(values["cache_url"])
@@ -166,14 +164,19 @@ def _url(schemes: set[str]) -> Callable[[str], None]:
     def check(value: str) -> None:
         try:
             parts = urlsplit(value)
-            host, _ = parts.hostname, parts.port
-        except ValueError as error:
-            raise ValidationError(f"Not a URL: {error}.") from error
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            # the error's own text quotes the part that is wrong, which may be of the password
+            raise ValidationError(f"Its host or port can't be read; {_ENCODED}.") from None
         if parts.scheme not in schemes:
             names = " or ".join(f"{scheme}://" for scheme in sorted(schemes))
             raise ValidationError(f"Must start with {names}, got {parts.scheme or 'no scheme'!r}.")
         if not host:
-            raise ValidationError(f"Names no host: {masked(value)!r}.")
+            raise ValidationError("Names no host; the form is scheme://user:password@host:port/name.")
+        if port == 0:
+            raise ValidationError("Its port must be 1 to 65535.")
+        if value.count("@") > 1 or "@" in f"{parts.path}{parts.query}{parts.fragment}":
+            raise ValidationError(f"Has an @ beside the one before the host; {_ENCODED}.")
 
     return check
 
