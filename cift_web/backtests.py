@@ -11,17 +11,8 @@ from cift_core.services import backtests as service
 from cift_core.services import idempotency, series
 from cift_tasks.backtests import enqueue_backtest
 from cift_web.audit import audit_change
-from cift_web.backtest_schemas import (
-    PREFIX,
-    BacktestAnswer,
-    BacktestPage,
-    BacktestQuery,
-    BacktestRequest,
-    EquityPage,
-    EquityQuery,
-    TradePage,
-    links_of,
-)
+from cift_web.backtest_answers import PREFIX, BacktestAnswer, BacktestPage, EquityPage, TradePage, links_of
+from cift_web.backtest_requests import BacktestQuery, BacktestRequest, EquityQuery
 from cift_web.database import db, stores
 from cift_web.jobs import accept
 from cift_web.resources import ACCEPTED_HEADERS, Resource
@@ -35,9 +26,9 @@ backtests = Resource("backtests", url_prefix=PREFIX, description="Backtests and 
     "POST",
     "",
     access=WRITE,
-    body=BacktestRequest,
-    headers=Idempotency,
-    answer=Accepted,
+    body=BacktestRequest(),
+    headers=Idempotency(),
+    answer=Accepted(),
     status=202,
     answer_headers=ACCEPTED_HEADERS,
     problems=(409,),
@@ -63,7 +54,7 @@ def submit_backtest(request: dict[str, Any], headers: dict[str, Any]) -> Respons
     )
 
 
-@backtests.operation("GET", "", access=READ, query=BacktestQuery, answer=BacktestPage)
+@backtests.operation("GET", "", access=READ, query=BacktestQuery(), answer=BacktestPage())
 def list_backtests(query: dict[str, Any]) -> dict[str, Any]:
     """List backtests
 
@@ -73,7 +64,7 @@ def list_backtests(query: dict[str, Any]) -> dict[str, Any]:
     return {"items": found, "next": following}
 
 
-@backtests.operation("GET", "/<uuid:backtest_id>", access=READ, answer=BacktestAnswer, problems=(404,))
+@backtests.operation("GET", "/<uuid:backtest_id>", access=READ, answer=BacktestAnswer(), problems=(404,))
 def get_backtest(backtest_id: UUID) -> Backtest:
     """Read a backtest
 
@@ -86,8 +77,8 @@ def get_backtest(backtest_id: UUID) -> Backtest:
     "GET",
     "/<uuid:backtest_id>/trades",
     access=READ,
-    query=Page,
-    answer=TradePage,
+    query=Page(),
+    answer=TradePage(),
     problems=(404,),
 )
 def list_backtest_trades(query: dict[str, Any], backtest_id: UUID) -> Response:
@@ -104,8 +95,8 @@ def list_backtest_trades(query: dict[str, Any], backtest_id: UUID) -> Response:
     "GET",
     "/<uuid:backtest_id>/equity",
     access=READ,
-    query=EquityQuery,
-    answer=EquityPage,
+    query=EquityQuery(),
+    answer=EquityPage(),
     problems=(404,),
 )
 def list_backtest_equity(query: dict[str, Any], backtest_id: UUID) -> Response:
@@ -126,7 +117,7 @@ def list_backtest_equity(query: dict[str, Any], backtest_id: UUID) -> Response:
 
 
 @backtests.operation(
-    "POST", "/<uuid:backtest_id>/cancel", access=WRITE, answer=BacktestAnswer, problems=(404,)
+    "POST", "/<uuid:backtest_id>/cancel", access=WRITE, answer=BacktestAnswer(), problems=(404,)
 )
 def cancel_backtest(backtest_id: UUID) -> Backtest:
     """Cancel a backtest

@@ -37,7 +37,13 @@ class ReadyQuery(RequestSchema):
     )
 
 
-@health.operation("GET", "/live", access=PUBLIC, answer=Live)
+_NOT_READY = {
+    "description": "A store does not answer.",
+    "content": {"application/json": {"schema": Ready}},
+}
+
+
+@health.operation("GET", "/live", access=PUBLIC, answer=Live())
 def live() -> Response:
     """Whether the process answers
 
@@ -50,9 +56,9 @@ def live() -> Response:
     "GET",
     "/ready",
     access=PUBLIC,
-    query=ReadyQuery,
-    answer=Ready,
-    also={503: (Ready, "A store does not answer.")},
+    query=ReadyQuery(),
+    answer=Ready(),
+    doc={"responses": {"503": _NOT_READY}},
 )
 def ready(query: dict[str, Any]) -> Response:
     """Whether every store answers

@@ -49,8 +49,8 @@ class Sent:
     "POST",
     "",
     access=WRITE,
-    headers=Idempotency,
-    answer=Accepted,
+    headers=Idempotency(),
+    answer=Accepted(),
     status=202,
     answer_headers=ACCEPTED_HEADERS,
     problems=(400, 409, 413, 415),
@@ -85,7 +85,7 @@ def submit_ingestion(headers: dict[str, Any]) -> Response:
             remove_upload(settings, sent.upload.id)
 
 
-@ingestions.operation("GET", "", access=READ, query=IngestionQuery, answer=IngestionPage)
+@ingestions.operation("GET", "", access=READ, query=IngestionQuery(), answer=IngestionPage())
 def list_ingestions(query: dict[str, Any]) -> dict[str, Any]:
     """List ingestions
 
@@ -95,7 +95,7 @@ def list_ingestions(query: dict[str, Any]) -> dict[str, Any]:
     return {"items": found, "next": following}
 
 
-@ingestions.operation("GET", "/<uuid:ingestion_id>", access=READ, answer=IngestionAnswer, problems=(404,))
+@ingestions.operation("GET", "/<uuid:ingestion_id>", access=READ, answer=IngestionAnswer(), problems=(404,))
 def get_ingestion(ingestion_id: UUID) -> Ingestion:
     """Read an ingestion
 
@@ -105,7 +105,7 @@ def get_ingestion(ingestion_id: UUID) -> Ingestion:
 
 
 @ingestions.operation(
-    "GET", "/<uuid:ingestion_id>/rejects", access=READ, query=Page, answer=RejectPage, problems=(404,)
+    "GET", "/<uuid:ingestion_id>/rejects", access=READ, query=Page(), answer=RejectPage(), problems=(404,)
 )
 def list_ingestion_rejects(query: dict[str, Any], ingestion_id: UUID) -> dict[str, Any]:
     """List the records that were refused
@@ -117,7 +117,7 @@ def list_ingestion_rejects(query: dict[str, Any], ingestion_id: UUID) -> dict[st
 
 
 @ingestions.operation(
-    "POST", "/<uuid:ingestion_id>/cancel", access=WRITE, answer=IngestionAnswer, problems=(404,)
+    "POST", "/<uuid:ingestion_id>/cancel", access=WRITE, answer=IngestionAnswer(), problems=(404,)
 )
 def cancel_ingestion(ingestion_id: UUID) -> Ingestion:
     """Cancel an ingestion

@@ -15,7 +15,6 @@ from cift_web.database import db
 
 P = ParamSpec("P")
 View = Callable[P, Any]
-Schema = type[ma.Schema] | ma.Schema
 Method = Literal["GET", "POST", "DELETE"]
 
 
@@ -46,14 +45,13 @@ class Resource(flask_smorest.Blueprint):  # type: ignore[misc]  # smorest has no
         rule: str,
         *,
         access: str | Access,
-        answer: Schema | None = None,
+        answer: ma.Schema | None = None,
         status: int = 200,
         answer_headers: dict[str, Any] | None = None,
-        query: Schema | None = None,
-        headers: Schema | None = None,
-        body: Schema | None = None,
+        query: ma.Schema | None = None,
+        headers: ma.Schema | None = None,
+        body: ma.Schema | None = None,
         problems: tuple[int, ...] = (),
-        also: dict[int, tuple[Schema, str]] | None = None,
         own_transactions: bool = False,
         doc: dict[str, Any] | None = None,
     ) -> Callable[[View[P]], View[P]]:
@@ -65,28 +63,27 @@ class Resource(flask_smorest.Blueprint):  # type: ignore[misc]  # smorest has no
         and before them what was sent: body, headers, query, whichever are named, parsed.
         """
 
+        sent = {"query": query, "headers": headers, "json": body}
+
         def decorate(view: View[P]) -> View[P]:
             operation = self.response(status, answer, headers=answer_headers)(view)
-            for code, (schema, description) in (also or {}).items():
-                operation = self.alt_response(code, schema=schema, description=description)(operation)
-            for schema_sent, location in ((query, "query"), (headers, "headers"), (body, "json")):
-                if schema_sent is not None:
-                    # an instance: webargs would build one from a class at each request
-                    built = schema_sent() if isinstance(schema_sent, type) else schema_sent
-                    operation = self.arguments(built, location=location)(operation)
+            for location, schema in sent.items():
+                if schema is not None:
+                    operation = self.arguments(schema, location=location)(operation)
             if access is not PUBLIC:
-                scope = access if isinstance(access, str) else None
-                operation = _guarded(operation, scope, own_transactions)
-            parsed = query is not None or headers is not None or body is not None
-            described = _description(access, parsed, body is not None, problems) | (doc or {})
-            operation = self.doc(operationId=view.__name__, **described)(operation)
+                operation = _guarded(operation, access, own_transactions)
+            operation = self.doc(operationId=view.__name__, **_documented(access, sent, problems, doc))(
+                operation
+            )
             self.add_url_rule(rule, view.__name__, operation, methods=[method])
             return view
 
         return decorate
 
 
-def _guarded(view: View[P], scope: str | None, own_transactions: bool) -> View[P]:
+def _guarded(view: View[P], access: str | Access, own_transactions: bool) -> View[P]:
+    scope = access if isinstance(access, str) else None
+
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:
         session = db.session()
@@ -99,18 +96,26 @@ def _guarded(view: View[P], scope: str | None, own_transactions: bool) -> View[P
     return guarded
 
 
-def _description(
-    access: str | Access, parsed: bool, has_body: bool, problems: tuple[int, ...]
+def _documented(
+    access: str | Access,
+    sent: dict[str, ma.Schema | None],
+    problems: tuple[int, ...],
+    doc: dict[str, Any] | None,
 ) -> dict[str, Any]:
     statuses = {*problems, 500}
     if access is not PUBLIC:
         statuses |= {401, 403, 503} if isinstance(access, str) else {401, 503}
-    if parsed:
+    if any(sent.values()):
         statuses.add(422)
-    if has_body:
+    if sent["json"]:
         statuses |= {400, 413, 415}
-    responses: dict[str, Any] = {str(status): f"Problem{status}" for status in sorted(statuses)}
-    if access is PUBLIC:
-        return {"responses": responses, "security": []}
     scopes = [access] if isinstance(access, str) else []
-    return {"responses": responses, "security": [{"key": scopes}], "x-required-scopes": scopes}
+    described: dict[str, Any] = {
+        "responses": {str(status): f"Problem{status}" for status in sorted(statuses)},
+        "security": [] if access is PUBLIC else [{"key": scopes}],
+    }
+    if access is not PUBLIC:
+        described["x-required-scopes"] = scopes
+    for name, value in (doc or {}).items():
+        described[name] = described[name] | value if name in described else value
+    return described

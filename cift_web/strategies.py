@@ -38,7 +38,7 @@ class Catalog(AnswerSchema):
     items = fields.List(fields.Nested(StrategyAnswer), required=True)
 
 
-@strategies.operation("GET", "/catalog", access="backtests:read", answer=Catalog)
+@strategies.operation("GET", "/catalog", access="backtests:read", answer=Catalog())
 def list_strategy_catalog() -> Response:
     """List the built-in strategies
 

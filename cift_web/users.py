@@ -35,7 +35,7 @@ class Me(AnswerSchema):
     key = fields.Nested(KeyAnswer, required=True)
 
 
-@users.operation("GET", "/me", access=ANY_KEY, answer=Me)
+@users.operation("GET", "/me", access=ANY_KEY, answer=Me())
 def get_me() -> dict[str, Any]:
     """Read who you are
 

@@ -1,25 +1,21 @@
-"""What is sent to and answered by /backtests."""
+"""What is sent to /backtests."""
 
 from dataclasses import asdict
 from typing import Any
-from uuid import UUID
 
 import marshmallow as ma
 from marshmallow import fields
 from marshmallow.validate import Length, OneOf, Range
 
-from cift_core.engine import EXIT_REASONS, INTERVALS, SIDES, Execution
+from cift_core.engine import INTERVALS, Execution
 from cift_core.engine.execution import SIZE_TYPES
 from cift_core.errors import InvalidInput
 from cift_core.models import JobStatus
 from cift_web.bodies import nested_messages
 from cift_web.schemas import (
     SYMBOL,
-    AnswerSchema,
-    Failure,
     Flag,
     Items,
-    LinksPart,
     Number,
     Page,
     Part,
@@ -35,15 +31,6 @@ MAX_CASH = 1e15
 MAX_TAGS, MAX_TAG_CHARS = 20, 64
 MIN_POINTS, MAX_POINTS = 4, 10_000
 _DEFAULTS = asdict(Execution())
-
-
-PREFIX = "/api/v1/backtests"
-
-
-def links_of(backtest_id: UUID) -> dict[str, str]:
-    """The paths of a backtest and its parts."""
-    path = f"{PREFIX}/{backtest_id}"
-    return {"self": path, "trades": f"{path}/trades", "equity": f"{path}/equity", "cancel": f"{path}/cancel"}
 
 
 def one_of(choices: tuple[str, ...]) -> OneOf:
@@ -187,127 +174,3 @@ class EquityQuery(Page):
         validate=Range(MIN_POINTS, MAX_POINTS, error="must lie between {min} and {max}"),
         metadata={"description": "Thins the whole curve for a plot, in place of pages: `next` is null."},
     )
-
-
-class OpenPosition(AnswerSchema):
-    """What is held at the end when `close_at_end` is false."""
-
-    side = fields.String(required=True, validate=OneOf(SIDES))
-    size = fields.Float(required=True)
-    entry_time = fields.String(required=True)
-    entry_price = fields.Float(required=True)
-    mark_price = fields.Float(required=True)
-    unrealized_pnl = fields.Float(required=True)
-    bars_held = fields.Integer(required=True)
-
-
-def _figure() -> fields.Float:
-    return fields.Float(required=True, allow_none=True)
-
-
-class Metrics(AnswerSchema):
-    """Fractions, not percent; null is a figure that does not exist."""
-
-    trades = fields.Integer(required=True)
-    final_equity = _figure()
-    total_return = _figure()
-    annual_return = _figure()
-    annual_volatility = _figure()
-    sharpe = _figure()
-    sortino = _figure()
-    calmar = _figure()
-    max_drawdown = _figure()
-    max_drawdown_duration_s = _figure()
-    periods_per_year = _figure()
-    rejected_orders = fields.Integer(required=True)
-    ruined = fields.Boolean(required=True)
-    open_position = fields.Nested(OpenPosition, required=True, allow_none=True)
-    exposure = _figure()
-    turnover = _figure()
-    win_rate = _figure()
-    profit_factor = _figure()
-    expectancy = _figure()
-    avg_trade_return = _figure()
-    best_trade = _figure()
-    worst_trade = _figure()
-    fees_paid = _figure()
-    buy_and_hold_return = _figure()
-
-
-class DataSeen(AnswerSchema):
-    """Exactly what the engine saw."""
-
-    rows = fields.Integer(required=True)
-    first = fields.String(required=True)
-    last = fields.String(required=True)
-    prices = fields.String(required=True, validate=OneOf(["adjusted", "raw"]))
-    sha256 = fields.String(required=True)
-
-
-class BacktestAnswer(AnswerSchema):
-    """A backtest: what was asked for, how far it is, what came out."""
-
-    id = fields.UUID(required=True)
-    status = fields.String(required=True, validate=OneOf(tuple(JobStatus)))
-    progress = fields.Float(required=True, metadata={"description": "0 to 1"})
-    request = fields.Dict(required=True, metadata={"description": "With every default filled in."})
-    metrics = fields.Nested(Metrics, required=True, allow_none=True)
-    data = fields.Nested(DataSeen, required=True, allow_none=True)
-    error = fields.Nested(Failure, required=True, allow_none=True)
-    attempt = fields.Integer(required=True)
-    task_id = fields.String(required=True, allow_none=True)
-    engine_version = fields.String(required=True, allow_none=True)
-    result_digest = fields.String(required=True, allow_none=True)
-    tags = fields.List(fields.String(), required=True)
-    created_at = UTCTime(required=True)
-    started_at = UTCTime(required=True, allow_none=True)
-    finished_at = UTCTime(required=True, allow_none=True)
-    links = LinksPart(links_of)
-
-
-class BacktestPage(AnswerSchema):
-    """Newest first."""
-
-    items = fields.List(fields.Nested(BacktestAnswer), required=True)
-    next = fields.String(required=True, allow_none=True)
-
-
-class Trade(AnswerSchema):
-    """One closed trade; prices after slippage, pnl net of both fees."""
-
-    symbol = fields.String(required=True)
-    side = fields.String(required=True, validate=OneOf(SIDES))
-    size = fields.Float(required=True)
-    entry_time = fields.String(required=True)
-    entry_price = fields.Float(required=True)
-    exit_time = fields.String(required=True)
-    exit_price = fields.Float(required=True)
-    pnl = fields.Float(required=True)
-    return_ = fields.Float(required=True, data_key="return")
-    fees = fields.Float(required=True)
-    bars_held = fields.Integer(required=True)
-    exit_reason = fields.String(required=True, validate=OneOf(EXIT_REASONS))
-
-
-class TradePage(AnswerSchema):
-    """In exit order."""
-
-    items = fields.List(fields.Nested(Trade), required=True)
-    next = fields.String(required=True, allow_none=True)
-
-
-class EquityPoint(AnswerSchema):
-    """The account at the close of one bar."""
-
-    time = fields.String(required=True)
-    equity = fields.Float(required=True)
-    cash = fields.Float(required=True)
-    position_value = fields.Float(required=True)
-    drawdown = fields.Float(required=True)
-
-
-class EquityPage(AnswerSchema):
-    """In time order."""
-
-    items = fields.List(fields.Nested(EquityPoint), required=True)
-    next = fields.String(required=True, allow_none=True)
