@@ -5,7 +5,7 @@ stands for a figure that does not exist (`run_backtest` turns it into None). `pp
 NaN where that does not exist.
 """
 
-from math import nan, sqrt
+from math import isnan, nan, sqrt
 from typing import Final
 
 import numpy as np
@@ -41,6 +41,8 @@ def annual_return(final_equity: float, cash: float, n: int, ppy: float) -> float
 
     Source: CAGR as in Bacon (2008), "Practical Portfolio Performance Measurement and Attribution", ch. 2.
     """
+    if isnan(ppy):
+        return nan  # 1 ** nan would be 1
     growth: float = (final_equity / cash) ** (ppy / n)
     return growth - 1.0
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cift_core.engine import metrics
-from cift_core.engine.account import SIDES, TRADE
+from cift_core.engine.account import BOOK, SIDES, TRADE
 from cift_core.engine.bars import Bars, FloatArray, rfc3339
 from cift_core.engine.execution import Execution, is_number
 from cift_core.engine.simulate import FIGURES, simulate
@@ -21,7 +21,7 @@ from cift_core.errors import FieldError, InvalidInput
 ENGINE_VERSION: Final = "1"
 
 _COUNTS: Final = ("trades", "rejected_orders")
-_OPEN: Final = FIGURES.index("open_size")
+_FLAGS: Final = ("ruined", "open_position")
 _NO_CURVE: Final = np.empty(0)
 _NO_TRADES: Final = np.empty(0, TRADE)
 
@@ -76,13 +76,14 @@ def run_backtest(
     equity, cash_curve, position_value = np.empty(n), np.empty(n), np.empty(n)
     trades = np.empty(n, TRADE)  # at most one a bar; pages that are never written take no memory
     figures = np.empty(len(FIGURES))
+    book = np.zeros(1, BOOK)
     signals = strategy.signals(Series(bars), full)
     terms = execution.terms(start_cash, ppy)
     columns = bars.time, bars.open, bars.high, bars.low, bars.close
-    simulate(*columns, tuple(signals), terms, equity, cash_curve, position_value, trades, figures)
+    simulate(*columns, tuple(signals), terms, book, equity, cash_curve, position_value, trades, figures)
     return Result(
         params=full,
-        metrics=_metrics(figures, bars, ppy),
+        metrics=_metrics(figures, book[0], bars, ppy),
         trades=trades[: int(figures[0])].copy(),
         equity=equity,
         cash=cash_curve,
@@ -115,42 +116,44 @@ def run_sweep(
     columns = bars.time, bars.open, bars.high, bars.low, bars.close
     for row, one in zip(table, full, strict=True):
         signals = strategy.signals(series, one)
-        simulate(*columns, tuple(signals), terms, equity, _NO_CURVE, _NO_CURVE, _NO_TRADES, row)
+        simulate(
+            *columns, tuple(signals), terms, np.zeros(1, BOOK), equity, _NO_CURVE, _NO_CURVE, _NO_TRADES, row
+        )
     table[~np.isfinite(table)] = np.nan
-    result: dict[str, NDArray[Any]] = {name: table[:, k] for k, name in enumerate(FIGURES[:_OPEN])}
+    result: dict[str, NDArray[Any]] = {name: table[:, k] for k, name in enumerate(FIGURES)}
     for name in _COUNTS:
         result[name] = result[name].astype(np.int64)
-    result["ruined"] = result["ruined"] == 1.0
-    result["open_position"] = table[:, _OPEN] != 0.0
+    for name in _FLAGS:
+        result[name] = result[name] == 1.0
     result["periods_per_year"] = np.full(len(full), nan if ppy is None else ppy)
     return result
 
 
-def _metrics(figures: FloatArray, bars: Bars, ppy: float | None) -> dict[str, Any]:
-    values = [value if isfinite(value) else None for value in figures.tolist()]
-    named: dict[str, Any] = dict(zip(FIGURES[:_OPEN], values, strict=False))
+def _metrics(figures: FloatArray, book: np.void, bars: Bars, ppy: float | None) -> dict[str, Any]:
+    named: dict[str, Any] = {
+        name: value if isfinite(value) else None
+        for name, value in zip(FIGURES, figures.tolist(), strict=True)
+    }
     for name in _COUNTS:
         named[name] = int(named[name])
     named["ruined"] = named["ruined"] == 1.0
+    named["open_position"] = _open_position(book, bars) if named["open_position"] else None
     named["periods_per_year"] = ppy
-    named["open_position"] = _open_position(figures[_OPEN:].tolist(), bars)
     return named
 
 
-def _open_position(figures: list[float], bars: Bars) -> dict[str, Any] | None:
+def _open_position(book: np.void, bars: Bars) -> dict[str, Any]:
     """The position left at the end, marked at the last close; `unrealized_pnl` is net of the entry fee."""
-    position, entry_price, entry_bar, entry_fee = figures
-    if position == 0.0:
-        return None
-    mark_price = float(bars.close[-1])
+    position, entry_price = float(book["position"]), float(book["entry_price"])
+    entry_bar, mark_price = int(book["entry_bar"]), float(bars.close[-1])
     return {
         "side": SIDES[0] if position > 0 else SIDES[1],
         "size": abs(position),
-        "entry_time": rfc3339(int(bars.time[int(entry_bar)])),
+        "entry_time": rfc3339(int(bars.time[entry_bar])),
         "entry_price": entry_price,
         "mark_price": mark_price,
-        "unrealized_pnl": position * (mark_price - entry_price) - entry_fee,
-        "bars_held": len(bars) - 1 - int(entry_bar),
+        "unrealized_pnl": position * (mark_price - entry_price) - float(book["entry_fee"]),
+        "bars_held": len(bars) - 1 - entry_bar,
     }
 
 

@@ -3,11 +3,8 @@
 from math import isnan, nan
 from typing import Any, Final
 
-import numpy as np
-
 from cift_core.engine import metrics
 from cift_core.engine.account import (
-    BOOK,
     END,
     RUIN,
     SIGNAL,
@@ -47,10 +44,7 @@ FIGURES: Final = (
     "worst_trade",
     "fees_paid",
     "buy_and_hold_return",
-    "open_size",
-    "open_entry_price",
-    "open_entry_bar",
-    "open_entry_fee",
+    "open_position",
 )
 
 
@@ -145,10 +139,7 @@ def _write_figures(
     out[19] = book.worst if book.trades > 0 else nan
     out[20] = book.fees
     out[21] = metrics.buy_and_hold_return(close)
-    out[22] = book.position
-    out[23] = book.entry_price
-    out[24] = book.entry_bar
-    out[25] = book.entry_fee
+    out[22] = book.position != 0.0
 
 
 @kernel
@@ -203,21 +194,25 @@ def simulate(
     close: FloatArray,
     signals: tuple[BoolArray, ...],
     terms_array: Any,
+    book_array: Any,
     equity: FloatArray,
     cash: FloatArray,
     position_value: FloatArray,
     trades: Any,
     figures: FloatArray,
 ) -> None:
-    """Runs one backtest on TERMS[1] and writes `equity` (float64[n]) and `figures` (see FIGURES).
+    """Runs one backtest on TERMS[1] and a zeroed BOOK[1]; writes `equity` (float64[n]) and the FIGURES.
 
     `signals` are the four of Signals in a plain tuple. `cash` and `position_value` are float64[n] or empty,
     `trades` is TRADE[m]: what has no room is not recorded. Longer than other functions because the order of
     events inside a bar is the specification, and reads best in one piece.
+
+    The book comes from outside: Numba frees an array made here after its last use by name, and not after the
+    last use of a record in it.
     """
     n, terms = len(close), terms_array[0]
     long_entry, long_exit, short_entry, short_exit = signals
-    book = np.zeros(1, BOOK)[0]
+    book = book_array[0]
     book.cash = terms.cash
     has_levels = not (isnan(terms.stop_loss) and isnan(terms.take_profit) and isnan(terms.trailing_stop))
     held, end = 0, n

@@ -117,7 +117,7 @@ def test_adjusted_scales_every_price_by_one_factor() -> None:
     np.testing.assert_allclose(adjusted.close, adjusted_close, rtol=1e-15)
     np.testing.assert_array_equal(adjusted.volume, bars.volume)
     assert adjusted.interval == "1d"
-    # Two of the three falls by more than 40 % in the raw closes are splits; the profit warning of 2000-09-29 remains.
+    # Two of the three raw falls by more than 40 % are splits; the profit warning of 2000-09-29 remains.
     assert (bars.close[1:] / bars.close[:-1] < 0.6).sum() == 3
     assert (adjusted.close[1:] / adjusted.close[:-1] < 0.6).sum() == 1
 
