@@ -1,11 +1,11 @@
 """One run of an ingestion in a worker: read the file block by block, check, write, count."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, update
 
 from cift_core.clock import from_ns
 from cift_core.errors import InvalidInput, LeaseLost
@@ -16,10 +16,10 @@ from cift_core.services.ingestion_requests import bar_layout, open_file
 from cift_core.services.jobs import Claim
 from cift_core.services.leases import Lease
 from cift_core.stores import Stores
+from cift_core.stores.postgres_copy import copy_rows
 
-BLOCK_BYTES = 8 * 2**20
+BLOCK_BYTES = 4 * 2**20
 MAX_REJECTS = 1_000_000
-REJECT_BATCH = 5_000
 CONFLICT = "a bar with this symbol and time stands earlier in the file with other values; that one counts"
 
 
@@ -74,14 +74,17 @@ def _record(stores: Stores, claim: Claim, tally: Tally, parsed: ParsedBlock, out
     tally.rows_read += parsed.record_count
     tally.rows_written += outcome.written
     tally.rows_duplicate += outcome.duplicate
-    with stores.postgres.transaction() as session:
-        refused = parsed.rejects(outcome.conflicts, CONFLICT)
-        while rejects := list(islice(refused, REJECT_BATCH)):
-            tally.rows_rejected += len(rejects)
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        for reject in parsed.rejects(outcome.conflicts, CONFLICT):
+            tally.rows_rejected += 1
             if tally.rows_rejected > MAX_REJECTS:
-                raise _too_many(rejects[0])
-            rows = [{"ingestion_id": claim.job_id, "attempt": claim.attempt, **asdict(r)} for r in rejects]
-            session.execute(insert(IngestionReject), rows)
+                raise _too_many(reject)
+            yield claim.job_id, claim.attempt, reject.line, reject.reason, reject.raw
+
+    with stores.postgres.transaction() as session:
+        columns = ("ingestion_id", "attempt", "line", "reason", "raw")
+        copy_rows(session, IngestionReject.__tablename__, columns, rows())
         kept = session.execute(
             update(Ingestion)
             .where(Ingestion.id == claim.job_id, Ingestion.lease_token == claim.lease_token)

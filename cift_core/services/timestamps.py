@@ -135,13 +135,19 @@ def _calendar(text: pa.StringArray, form: TimeFormat) -> tuple[np.ndarray, np.nd
     if form.timezone == "UTC":
         return _micros(_read(values, plausible, form, utc=True))
     zoned = _mask(pc.match_substring_regex(text, _ISO_ZONED)) & (form.unit == "iso")
-    naive = _read(values, plausible & ~zoned, form, utc=False)
-    local = naive.tz_localize(ZoneInfo(form.timezone), ambiguous="NaT", nonexistent="NaT")
     exact = _micros(_read(values, plausible & zoned, form, utc=True))
-    times_us, unreadable, finer = (
-        np.where(zoned, *pair) for pair in zip(exact, _micros(local.tz_convert("UTC")), strict=True)
-    )
+    local = _localized(_read(values, plausible & ~zoned, form, utc=False), ZoneInfo(form.timezone))
+    times_us, unreadable, finer = (np.where(zoned, *pair) for pair in zip(exact, local, strict=True))
     return times_us, unreadable, finer
+
+
+def _localized(naive: pd.DatetimeIndex, timezone: ZoneInfo) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    # Python's time zones end with the year 9999, and so do ours
+    inside = np.asarray((naive.year >= 1969) & (naive.year <= 9998))
+    local = naive.where(inside).tz_localize(timezone, ambiguous="NaT", nonexistent="NaT")
+    times_us, unreadable, finer = _micros(local.tz_convert("UTC"))
+    outside = ~inside & np.asarray(naive.notna())
+    return np.where(outside, _BAD_US, times_us), unreadable & ~outside, finer
 
 
 def _micros(index: pd.DatetimeIndex) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
