@@ -152,22 +152,22 @@ class Stack:
         servers.prepare(self.root, env)
         programs = [*servers.servers(self.root), *apps(self.root, env)]
         self._supervisord = supervisor.launch(self.root, programs, die_with_parent=not self._lasting)
-        if not self._wait_for(self._answering):
+        if not self._wait_for(self._supervised):
             raise StackError(f"supervisord did not start:\n{self._log_tail('supervisord-start')}")
 
     def _take_down(self) -> bool:
         session = supervisor.recorded_pid(self.root)
         if session is None:
             return False
-        if self._supervised():
-            # A supervisor that does not do as it is told is ended with the rest below.
-            with contextlib.suppress(StackError):
-                self._stop_all(APPS)
-                self._stop_all(SERVERS)
-                with supervisor.remote(self.root) as rpc:
-                    rpc.shutdown()
-                self._wait_for(lambda: not self._supervised())
-        processes.end(session, [self.root, postgres.home(self.root)])
+        folders = [self.root, postgres.home(self.root)]
+        # A supervisor that does not answer, or not as it should, is ended with all the rest.
+        with contextlib.suppress(StackError):
+            self._stop_all(APPS)
+            self._stop_all(SERVERS)
+            with supervisor.remote(self.root) as rpc:
+                rpc.shutdown()
+            self._wait_for(lambda: session not in processes.of_session(session, folders))
+        processes.end(session, folders)
         if self._supervisord:
             self._supervisord.wait()
         supervisor.pid_file(self.root).unlink(missing_ok=True)
@@ -209,10 +209,6 @@ class Stack:
         return info
 
     def _supervised(self) -> bool:
-        pid = supervisor.recorded_pid(self.root)
-        return pid is not None and pid in processes.of_session(pid, [self.root])
-
-    def _answering(self) -> bool:
         try:
             with supervisor.remote(self.root) as rpc:
                 return bool(rpc.getState()["statename"] == "RUNNING")
