@@ -28,7 +28,7 @@ class Parser(FlaskParser):
         if not is_json_request(req):
             sent = req.mimetype or "no content type"
             raise UnsupportedMediaType(f"The body must be sent as application/json, not as {sent}.")
-        return parse_json(req.get_data())
+        return parse_json(read_body(req))
 
     def load_querystring(self, req: Request, schema: ma.Schema) -> MultiDictProxy:
         """The query's parameters, each given once."""
@@ -43,6 +43,18 @@ class Parser(FlaskParser):
         """Raise what marshmallow found as InvalidInput."""
         (messages,) = cast("dict[str, Any]", error.messages).values()  # under the one location that was read
         raise invalid(messages) from error
+
+
+def read_body(request: Request) -> bytes:
+    """The whole body.
+
+    Raises:
+        RequestEntityTooLarge: there is more of it than is taken.
+    """
+    body = request.get_data()
+    if request.content_length is None:
+        request.stream.read(1)  # a chunked body is cut at the limit: only reading on tells, by raising
+    return body
 
 
 def parse_json(text: bytes, *, what: str = "The body") -> Any:

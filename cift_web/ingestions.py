@@ -16,7 +16,7 @@ from cift_core.stores.files import Upload, remove_upload, store_upload
 from cift_core.stores.postgres import transaction
 from cift_tasks.ingestions import enqueue_ingestion
 from cift_web.audit import audit_change
-from cift_web.bodies import parse_json
+from cift_web.bodies import parse_json, read_body
 from cift_web.database import db, stores
 from cift_web.ingestion_schemas import (
     PREFIX,
@@ -138,7 +138,7 @@ def _read_body() -> Sent:
         raise UnsupportedMediaType(
             f"The body must be sent as application/json or multipart/form-data, not as {sent}."
         )
-    return Sent(parse_json(request.get_data()), None)
+    return Sent(parse_json(read_body(request)), None)
 
 
 def _read_form() -> Sent:
