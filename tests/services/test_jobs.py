@@ -1,7 +1,5 @@
 """The life of a job row, on a real PostgreSQL, with real commits."""
 
-import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,6 +13,7 @@ from cift_core.services import jobs
 from cift_core.services.jobs import Claim
 from cift_core.services.leases import Lease
 from cift_core.stores import Stores
+from tests.waiting import Deadline
 
 
 @pytest.fixture
@@ -216,19 +215,6 @@ def test_a_lease_taken_over_is_noticed(stores: Stores, job_id: UUID) -> None:
     change(stores, job_id, lease_token=uuid4())
     with Lease(stores.postgres, claim, 1) as lease, pytest.raises(LeaseLost):
         wait_for_check(lease)
-
-
-class Deadline:
-    """Fails the test when a condition does not come true in time; waits a little between two looks."""
-
-    def __init__(self, timeout_s: float) -> None:
-        self._clock = time.monotonic
-        self._end = self._clock() + timeout_s
-        self._pause = threading.Event()
-
-    def check(self) -> None:
-        assert self._clock() < self._end, "not true in time"
-        self._pause.wait(0.02)
 
 
 def wait_for_check(lease: Lease) -> None:

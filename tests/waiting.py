@@ -1,0 +1,29 @@
+"""Waiting for a condition, with a deadline: nothing here sleeps for a length of time and hopes."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Deadline:
+    """Fails the test when a condition does not come true in time; waits a little between two looks."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._clock = time.monotonic
+        self._end = self._clock() + timeout_s
+        self._pause = threading.Event()
+
+    def check(self, what: object = "") -> None:
+        assert self._clock() < self._end, f"not true in time: {what}"
+        self._pause.wait(0.02)
+
+
+def wait_for(condition: Callable[[], T | None], timeout_s: float = 60, what: object = "") -> T:
+    """The first value of the condition that is true."""
+    deadline = Deadline(timeout_s)
+    while not (value := condition()):
+        deadline.check(what or condition)
+    return value
