@@ -234,7 +234,8 @@ def test_a_change_in_one_kernel_file_recompiles_its_callers_in_others(tmp_path: 
     caller.write_text(f"{header}@kernel\ndef caller(x: float) -> float:\n    return callee(x) * 2.0\n")
     script = tmp_path / "script.py"
     script.write_text(
-        "from cift_core.engine.caller import caller\nprint(caller(3.0), sum(caller.stats.cache_hits.values()))\n"
+        "from cift_core.engine.caller import caller\n"
+        "print(caller(3.0), sum(caller.stats.cache_hits.values()))\n"
     )
 
     def outcome() -> str:

@@ -1,0 +1,140 @@
+"""What every shipped strategy owes: a full catalog entry, no look at the future, and its rule by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cift_core.engine import Bars, Series, Signals
+from cift_core.strategies import STRATEGIES, warm_up
+from tests.engine.samples import bars_from, part, sample
+
+
+def signals(name: str, bars: Bars, **params: float) -> Signals:
+    strategy = STRATEGIES[name]
+    return strategy.signals(Series(bars), strategy.validate(params))
+
+
+def closes(*values: float) -> Bars:
+    return bars_from(*[(v, v, v, v) for v in values])
+
+
+def at(values: np.ndarray) -> list[int]:  # type: ignore[type-arg]
+    return np.flatnonzero(values).tolist()
+
+
+def test_catalog() -> None:
+    assert list(STRATEGIES) == [
+        "sma_cross",
+        "ema_cross",
+        "rsi_reversion",
+        "donchian_breakout",
+        "bollinger_breakout",
+        "buy_and_hold",
+    ]
+    defaults = {name: {p.name: p.default for p in s.params} for name, s in STRATEGIES.items()}
+    assert defaults == {
+        "sma_cross": {"fast": 10, "slow": 20},
+        "ema_cross": {"fast": 12, "slow": 26},
+        "rsi_reversion": {"window": 14, "lower": 30, "upper": 70},
+        "donchian_breakout": {"window": 20},
+        "bollinger_breakout": {"window": 20, "width": 2},
+        "buy_and_hold": {},
+    }
+    for name, strategy in STRATEGIES.items():
+        assert strategy.name == name
+        assert all((strategy.title, strategy.rule, strategy.source))
+        for param in strategy.params:
+            assert param.doc
+            assert param.problem(param.default) is None
+            assert param.problem(param.min) is None
+            assert param.problem(param.max) is None
+            assert param.problem(param.min - 1)
+            assert param.problem(param.max + 1)
+
+
+def test_warm_up_leaves_nothing_to_compile() -> None:
+    warm_up()
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_truncation(name: str, data: st.DataObject) -> None:
+    """Cutting off the bars after i changes no signal at or before i."""
+    whole = sample(data.draw(st.sampled_from(["AAPL", "IBM", "MSFT", "XAUUSD"])))
+    start = data.draw(st.integers(0, len(whole) - 300))
+    bars = part(whole, start, start + 300)
+    i = data.draw(st.integers(0, 299))
+    params = {p.name: data.draw(st.integers(2, 40)) for p in STRATEGIES[name].params}
+    for full, cut in zip(
+        signals(name, bars, **params), signals(name, part(bars, 0, i + 1), **params), strict=True
+    ):
+        np.testing.assert_array_equal(cut, full[: i + 1])
+
+
+@pytest.mark.parametrize("name", ["sma_cross", "ema_cross"])
+def test_crosses_by_hand(name: str) -> None:
+    # With windows 2 and 3 a fall, a rise and a fall: the fast mean turns first.
+    result = signals(name, closes(5, 4, 3, 2, 6, 7, 8, 2, 1), fast=2, slow=3)
+    assert at(result.long_entry) == [4]
+    assert at(result.long_exit) == [7]
+    assert at(result.short_entry) == [7]
+    assert at(result.short_exit) == [4]
+
+
+def test_sma_cross_needs_a_bar_below_before() -> None:
+    assert at(signals("sma_cross", closes(*range(1, 30)), fast=2, slow=3).long_entry) == []
+
+
+def test_rsi_reversion_by_hand() -> None:
+    # RSI(2) from bar 2: 0, 0 | 4 up: (0 + 4)/2 = 2 against (1 + 0)/2 = 0.5: 80.
+    result = signals("rsi_reversion", closes(10, 9, 8, 7, 11), window=2, lower=30, upper=70)
+    assert at(result.long_entry) == [3]  # bar 2 is warm-up
+    assert at(result.short_exit) == [3]
+    assert at(result.short_entry) == [4]
+    assert at(result.long_exit) == [4]
+
+
+def test_rsi_reversion_on_prices_that_never_move() -> None:
+    assert [at(s) for s in signals("rsi_reversion", closes(*[7.0] * 40))] == [[], [], [], []]
+
+
+def test_rsi_at_the_level_is_not_beyond_it() -> None:
+    bars = closes(10, 12, 11, 12, 11)
+    # RSI(2): 66.7, 80, then gains (1 + 0)/2 = 0.5 and losses (0.25 + 1)/2 = 0.625: 44.4.
+    assert at(signals("rsi_reversion", bars, window=2, upper=80).short_entry) == []
+    assert at(signals("rsi_reversion", bars, window=2, upper=79.9).short_entry) == [3]
+
+
+def test_donchian_breakout_by_hand() -> None:
+    bars = bars_from(
+        (10, 11, 9, 10),
+        (10, 12, 9, 10),
+        (10, 12, 9, 12),  # channel of bars 0-1 is 9 to 12: a close at 12 is not above, and it is warm-up
+        (12, 12, 8, 12),  # at the high of bars 1-2: not above
+        (12, 13, 12, 12.5),  # above 12
+        (12.5, 13, 7, 7.5),  # below the low of 8
+    )
+    result = signals("donchian_breakout", bars, window=2)
+    assert at(result.long_entry) == [4]
+    assert at(result.short_exit) == [4]
+    assert at(result.long_exit) == [5]
+    assert at(result.short_entry) == [5]
+
+
+def test_bollinger_breakout_by_hand() -> None:
+    # Window 3, width 1: of 10, 10, 13 the last is over 11 + sqrt(2); of 10, 13, 13 it is under 12 + sqrt(2).
+    result = signals("bollinger_breakout", closes(10, 10, 10, 10, 13, 13, 13, 10), window=3, width=1)
+    assert at(result.long_entry) == [4]
+    assert at(result.long_exit) == [7]
+    assert at(result.short_entry) == [7]
+
+
+def test_bollinger_breakout_on_flat_prices_signals_nothing() -> None:
+    assert [at(s) for s in signals("bollinger_breakout", closes(*[0.1] * 60), width=0)] == [[], [], [], []]
+
+
+def test_buy_and_hold_signals_once() -> None:
+    result = signals("buy_and_hold", closes(1, 2, 3))
+    assert [at(s) for s in result] == [[0], [], [], []]
