@@ -127,6 +127,10 @@ def after_commit(session: Session, callback: Callable[[], None]) -> None:
 
 def unavailable(error: Exception) -> StoreUnavailable:
     """The error to raise in place of a driver's, without the driver's text (that goes to the log)."""
+    if isinstance(error, PoolTimeoutError):
+        return StoreUnavailable(
+            "postgres_busy", "All connections of this process to PostgreSQL are in use; try again."
+        )
     return StoreUnavailable(
         "postgres_unavailable", f"PostgreSQL does not answer ({type(error).__name__}); try again."
     )

@@ -20,7 +20,12 @@ from cift_core.errors import StoreUnavailable
 from cift_core.stores.questdb_tables import TABLES
 
 Row = tuple[Any, ...]
-_CONNECTION_LOST = {QuestDBErrorCode.SocketError, QuestDBErrorCode.ServerFlushError}
+_CONNECTION_LOST = {
+    QuestDBErrorCode.CouldNotResolveAddr,
+    QuestDBErrorCode.SocketError,
+    QuestDBErrorCode.ServerFlushError,
+}
+_REQUEST_ROWS = 100_000  # the client refuses to send more than 100 MB at once
 _CONNECT = {
     "autocommit": True,
     "prepare_threshold": None,  # a prepared `select *` breaks after an ALTER
@@ -55,6 +60,7 @@ class QuestDBPool:
         self._sizes = (min_size, max_size)
         self._pool: ConnectionPool[Connection[Row]] | None = None
         self._lock = threading.Lock()
+        self._idle_senders: list[Sender] = []
         self._probe_connection: Connection[Row] | None = None
 
     def fetch(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
@@ -76,10 +82,10 @@ class QuestDBPool:
             connection.execute(sql, params)
 
     def write(self, *batches: Rows) -> None:
-        """Append rows, all batches in one request; acknowledged is durable but not yet visible.
+        """Append rows; acknowledged is durable but not yet visible.
 
-        A lost connection is tried again with everything: a table whose rows may then stand twice needs
-        dedup keys, or readers that ask for one attempt.
+        After a lost connection everything is sent again, so a table whose rows must not stand twice needs
+        dedup keys.
 
         Raises:
             StoreUnavailable: still refused after the tries.
@@ -98,13 +104,31 @@ class QuestDBPool:
             raise _unavailable(error) from error
 
     def _send(self, batches: Sequence[Rows]) -> None:
-        with Sender.from_conf(self._sender_conf) as sender:
+        sender = self._sender()
+        try:
             for rows in batches:
-                if len(rows.frame):
+                for begin in range(0, len(rows.frame), _REQUEST_ROWS):
+                    if begin:
+                        sender.flush()
                     sender.dataframe(
-                        rows.frame, table_name=rows.table, symbols=list(rows.symbols) or False, at=rows.at
+                        rows.frame[begin : begin + _REQUEST_ROWS],
+                        table_name=rows.table,
+                        symbols=list(rows.symbols) or False,
+                        at=rows.at,
                     )
             sender.flush()
+        except BaseException:
+            sender.close(flush=False)
+            raise
+        self._idle_senders.append(sender)
+
+    def _sender(self) -> Sender:
+        try:
+            return self._idle_senders.pop()
+        except IndexError:
+            sender = Sender.from_conf(self._sender_conf)
+            sender.establish()  # type: ignore[no-untyped-call]  # the package's stub has no types for it
+            return sender
 
     def wait_visible(self, *tables: str, timeout_s: float = 30.0) -> None:
         """Return when every write acknowledged before this call can be read.
@@ -168,6 +192,8 @@ class QuestDBPool:
             if self._pool is not None:
                 self._pool.close(timeout=2)
                 self._pool = None
+        while self._idle_senders:
+            self._idle_senders.pop().close(flush=False)
         self._drop_probe_connection()
 
     def _drop_probe_connection(self) -> None:

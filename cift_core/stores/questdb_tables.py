@@ -1,4 +1,7 @@
-"""The tables of QuestDB. Results and probes are append only: their timestamp is the time of recording."""
+"""The tables of QuestDB. Results and probes are append only: their timestamp is the time of recording.
+
+Each has dedup keys, so that a write may be sent again when its acknowledgement got lost.
+"""
 
 TABLES: dict[str, str] = {
     "bars": """
@@ -14,18 +17,19 @@ TABLES: dict[str, str] = {
             side SYMBOL CAPACITY 4, size DOUBLE, entry_time_ns LONG, entry_price DOUBLE, exit_time_ns LONG,
             exit_price DOUBLE, pnl DOUBLE, "return" DOUBLE, fees DOUBLE, bars_held LONG,
             exit_reason SYMBOL CAPACITY 8
-        ) TIMESTAMP(recorded_at) PARTITION BY DAY WAL
+        ) TIMESTAMP(recorded_at) PARTITION BY DAY WAL DEDUP UPSERT KEYS(recorded_at, job_id, attempt, seq)
     """,
     "backtest_equity": """
         CREATE TABLE IF NOT EXISTS backtest_equity (
             recorded_at TIMESTAMP, job_id UUID, attempt INT, time_ns LONG, equity DOUBLE, cash DOUBLE,
             position_value DOUBLE, drawdown DOUBLE
-        ) TIMESTAMP(recorded_at) PARTITION BY DAY WAL
+        ) TIMESTAMP(recorded_at) PARTITION BY DAY WAL DEDUP UPSERT KEYS(recorded_at, job_id, attempt, time_ns)
     """,
     "health_probes": """
         CREATE TABLE IF NOT EXISTS health_probes (
             recorded_at TIMESTAMP, store SYMBOL CAPACITY 32, healthy BOOLEAN, latency_ms DOUBLE,
             reason VARCHAR
         ) TIMESTAMP(recorded_at) PARTITION BY DAY TTL 90 DAYS WAL
+          DEDUP UPSERT KEYS(recorded_at, store)
     """,
 }
