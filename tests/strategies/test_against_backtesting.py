@@ -116,8 +116,8 @@ def test_stops_and_targets_trade_by_trade(symbol: str, side: int) -> None:
     theirs = peers.run_with_levels(
         table, entries, side, 100, cash=10 * CASH, stop_loss=0.02, take_profit=0.03
     )
-    # An open beyond the target in a bar that then touches the stop: we leave at the open, backtesting.py looks
-    # at the stop first. The only difference, and a rare one.
+    # An open beyond the target in a bar that then touches the stop: we leave at the open, and backtesting.py
+    # at the stop. The only difference, and a rare one.
     theirs = theirs.sort_values("ExitBar", kind="stable").reset_index(drop=True)
     opens = table.Open.to_numpy()[theirs.ExitBar]
     beyond = (opens - theirs.TP) * side >= 0
