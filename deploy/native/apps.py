@@ -12,6 +12,7 @@ from .program import Program
 GUNICORN = [sys.executable, "-m", "gunicorn", "cift_web.app:create_app()", "--no-control-socket"]
 GUNICORN_POOL = ["--worker-class", "gthread", "--workers", "2", "--threads", "8"]
 CELERY = [sys.executable, "-m", "celery", "-A", "cift_tasks.app"]
+FLOWER = [sys.executable, "-m", "cift_tasks.flower"]
 JOBS = ["worker", "-n", "jobs@%h", "-Q", "backtests,sweeps,ingestion", "-c", "2"]
 HEALTH = ["worker", "-n", "health@%h", "-Q", "health,maintenance", "-c", "1"]
 
@@ -39,5 +40,5 @@ def apps(root: Path, env: Mapping[str, str]) -> list[Program]:
         Program("worker", [*CELERY, *JOBS], run, env=worker, stop_timeout_s=WORKER_STOP_TIMEOUT_S),
         Program("worker-health", [*CELERY, *HEALTH], run, env=worker, stop_timeout_s=WORKER_STOP_TIMEOUT_S),
         Program("beat", beat, run, env=settings),
-        Program("flower", [*CELERY, "flower"], run, env=settings | flower),
+        Program("flower", FLOWER, run, env=settings | flower),
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +11,11 @@ from pathlib import Path
 import pytest
 
 from deploy.native import postgres
+from deploy.native.environment import USUAL_PORTS, password
 from deploy.native.stack import Stack
+
+LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
+LISTEN = "0A"
 
 
 @pytest.fixture
@@ -33,3 +39,34 @@ def command_lines(root: Path) -> dict[int, str]:
         if entry.name.isdigit() and any(where.is_relative_to(folder) for folder in folders):
             found[int(entry.name)] = text
     return found
+
+
+def listening_ports(stack: Stack) -> set[int]:
+    """The TCP ports that the stack's processes listen on; fails if any is open beyond loopback."""
+    inodes = {inode for pid in command_lines(stack.root) for inode in _socket_inodes(pid)}
+    listening = [
+        fields[1].rsplit(":", 1)
+        for table in ("/proc/net/tcp", "/proc/net/tcp6")
+        for fields in map(str.split, Path(table).read_text().splitlines()[1:])
+        if fields[3] == LISTEN and fields[9] in inodes
+    ]
+    assert {address for address, _ in listening} <= LOOPBACK
+    return {int(number, 16) for _, number in listening}
+
+
+def secrets_on_command_lines(stack: Stack) -> list[str]:
+    """The command lines of the stack's processes that show one of its secrets."""
+    secrets = [stack.env["CIFT_SECRET_KEY"], stack.env["CIFT_FLOWER_PASSWORD"]]
+    secrets += [secret for key in USUAL_PORTS if (secret := password(stack.env, key))]
+    lines = command_lines(stack.root).values()
+    return [line for line in lines if any(secret in line for secret in secrets)]
+
+
+def _socket_inodes(pid: int) -> list[str]:
+    links = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            links.append(os.readlink(entry))
+        except FileNotFoundError:
+            continue
+    return [found[1] for link in links if (found := re.fullmatch(r"socket:\[(\d+)\]", link))]

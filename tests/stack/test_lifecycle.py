@@ -8,8 +8,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from deploy.native import environment, postgres, supervisor
 from deploy.native.environment import CHECKOUT, USUAL_PORTS, port
 from deploy.native.errors import StackError
 from deploy.native.stack import Stack
+from tests.waiting import wait_for
 
 from .conftest import command_lines
 
@@ -49,16 +48,11 @@ def test_new_passwords_reach_servers_that_have_data(lone_stack: Stack) -> None:
     assert lone_stack.up(servers_only=True)
 
 
-def test_up_recovers_from_a_killed_supervisor(lone_stack: Stack) -> None:
+def test_a_killed_supervisor_is_no_obstacle(lone_stack: Stack) -> None:
     lone_stack.up(servers_only=True)
     before = _kill_supervisor(lone_stack)
     assert lone_stack.up(servers_only=True)
-    assert supervisor.recorded_pid(lone_stack.root) != before
-
-
-def test_down_after_a_killed_supervisor_leaves_nothing(lone_stack: Stack) -> None:
-    lone_stack.up(servers_only=True)
-    _kill_supervisor(lone_stack)
+    assert _kill_supervisor(lone_stack) != before
     assert lone_stack.down()
     assert command_lines(lone_stack.root) == {}
     assert list((lone_stack.root / "run").glob("*.sock")) == []
@@ -78,7 +72,7 @@ def test_a_stack_ends_with_the_process_that_started_it(lone_stack: Stack) -> Non
         assert starter.stdout.readline() == "up\n"
         assert command_lines(lone_stack.root)
         starter.kill()
-    _wait_for(lambda: command_lines(lone_stack.root) == {})
+    wait_for(lambda: command_lines(lone_stack.root) == {})
 
 
 def test_a_server_that_does_not_start_is_named_with_its_log(lone_stack: Stack) -> None:
@@ -144,10 +138,3 @@ def _occupy(occupied: ExitStack, number: int) -> None:
     except OSError:
         return  # somebody has it already, which serves as well
     taken.listen()
-
-
-def _wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import re
 import stat
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -18,11 +15,9 @@ import redis
 from deploy.native.environment import USUAL_PORTS, password, port
 from deploy.native.probes import NOT_YET, probe
 from deploy.native.stack import SERVERS, Stack
+from tests.waiting import wait_for
 
-from .conftest import command_lines
-
-LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
-LISTEN = "0A"
+from .conftest import command_lines, listening_ports, secrets_on_command_lines
 
 
 def test_postgres_wants_the_password(stack: Stack) -> None:
@@ -74,16 +69,8 @@ def test_the_connections_that_all_pools_may_open_fit(stack: Stack) -> None:
 
 
 def test_only_loopback_and_only_the_known_ports_are_listened_on(stack: Stack) -> None:
-    inodes = {inode for pid in command_lines(stack.root) for inode in _socket_inodes(pid)}
-    listening = [
-        tuple(fields[1].rsplit(":", 1))
-        for table in ("/proc/net/tcp", "/proc/net/tcp6")
-        for fields in map(str.split, Path(table).read_text().splitlines()[1:])
-        if fields[3] == LISTEN and fields[9] in inodes
-    ]
-    assert {address for address, _ in listening} <= LOOPBACK
     known = {port(stack.env, key) for key in USUAL_PORTS if key not in ("CIFT_URL", "CIFT_FLOWER_URL")}
-    assert {int(number, 16) for _, number in listening} == known
+    assert listening_ports(stack) == known
 
 
 def test_nothing_is_open_to_other_accounts(stack: Stack) -> None:
@@ -95,11 +82,8 @@ def test_nothing_is_open_to_other_accounts(stack: Stack) -> None:
 
 
 def test_no_secret_is_on_a_command_line(stack: Stack) -> None:
-    secrets = [stack.env["CIFT_SECRET_KEY"], stack.env["CIFT_FLOWER_PASSWORD"]]
-    secrets += [password(stack.env, key) for key in USUAL_PORTS if password(stack.env, key)]
-    lines = command_lines(stack.root)
-    assert len(lines) >= len(SERVERS)
-    assert not [line for line in lines.values() if any(secret in line for secret in secrets)]
+    assert len(command_lines(stack.root)) >= len(SERVERS)
+    assert secrets_on_command_lines(stack) == []
 
 
 def test_the_log_holds_no_secret(stack: Stack) -> None:
@@ -111,9 +95,7 @@ def test_the_log_holds_no_secret(stack: Stack) -> None:
 def test_a_killed_server_is_started_again(stack: Stack, name: str) -> None:
     before = stack.pid(name)
     stack.kill(name)
-    deadline = time.monotonic() + 30
-    while Path(f"/proc/{before}/cwd").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(lambda: not Path(f"/proc/{before}/cwd").exists())
     stack.wait_until_ready(name)
     assert stack.pid(name) != before
 
@@ -134,13 +116,3 @@ def test_a_stopped_server_stays_down_until_started(
     stop_server(name)
     with pytest.raises(NOT_YET):
         probe(name, stack.env)
-
-
-def _socket_inodes(pid: int) -> list[str]:
-    links = []
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            links.append(os.readlink(entry))
-        except FileNotFoundError:
-            continue
-    return [found[1] for link in links if (found := re.fullmatch(r"socket:\[(\d+)\]", link))]
