@@ -202,7 +202,7 @@ def _format(source: _Fields) -> str | None:
     unread = next((ending for ending in _ENDINGS_LATER if name.endswith(ending)), None)
     if unread:
         source.wrong(
-            "/path", f"files ending in {unread} are not supported yet; supported now: {', '.join(FORMATS)}"
+            "/format", f"files ending in {unread} are not supported yet; supported now: {', '.join(FORMATS)}"
         )
     return None
 

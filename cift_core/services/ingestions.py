@@ -109,7 +109,7 @@ def remove_ended_uploads(session: Session, settings: Settings) -> int:
     """How many uploaded files were removed: those of jobs that ended, and old ones that never got a job."""
     written_at = list_uploads(settings)
     rows = session.execute(select(Ingestion.id, Ingestion.status).where(Ingestion.id.in_(written_at)))
-    status = dict(rows.tuples().all())
+    status = {row.id: row.status for row in rows}
     abandoned = utc_now() - UPLOAD_GRACE
     removed = 0
     for upload_id, moment in written_at.items():
