@@ -180,13 +180,14 @@ def share(part: float, whole: int) -> float:
 
 @kernel
 def profit_factor(gains: float, losses: float) -> float:
-    """Gross gains per gross losses (both positive), NaN without losses. Source: Schwager (1984),
-    "A Complete Guide to the Futures Markets"."""
+    """Gross gains per gross losses of the trades' pnl (both positive), NaN without losses.
+
+    Source: vectorbt's `Trades.profit_factor` (backtesting.py divides sums of returns).
+    """
     return gains / losses if losses > 0.0 else nan
 
 
 @kernel
 def buy_and_hold_return(close: FloatArray) -> float:
-    """Last close over first close, less 1: the market, without costs. Source: backtesting.py's "Buy &
-    Hold Return"."""
+    """Last close over first close, less 1: the market over all bars, without costs."""
     return float(close[len(close) - 1] / close[0] - 1.0)
