@@ -144,7 +144,7 @@ def _calendar(text: pa.StringArray, form: TimeFormat) -> tuple[np.ndarray, np.nd
 def _localized(naive: pd.DatetimeIndex, timezone: ZoneInfo) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     # Python's time zones end with the year 9999, and so do ours
     inside = np.asarray((naive.year >= 1969) & (naive.year <= 9998))
-    local = naive.where(inside).tz_localize(timezone, ambiguous="NaT", nonexistent="NaT")
+    local = pd.DatetimeIndex(naive.where(inside)).tz_localize(timezone, ambiguous="NaT", nonexistent="NaT")
     times_us, unreadable, finer = _micros(local.tz_convert("UTC"))
     outside = ~inside & np.asarray(naive.notna())
     return np.where(outside, _BAD_US, times_us), unreadable & ~outside, finer
