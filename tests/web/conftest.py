@@ -17,8 +17,10 @@ from flask import Flask
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from cift_core.models import AuditLog, User
-from cift_core.services import api_keys, users
+from cift_core.errors import InvalidInput
+from cift_core.models import AuditLog, Backtest, Ingestion, JobStatus
+from cift_core.services import api_keys, backtest_runs, ingestion_runs, jobs, users
+from cift_core.services.leases import Lease
 from cift_core.settings import Settings
 from cift_core.settings import settings as process_settings
 from cift_core.stores import Stores
@@ -48,7 +50,7 @@ class Client:
         headers = dict(options.pop("headers", {}))
         if self.token is not None:
             headers.setdefault("Authorization", f"Bearer {self.token}")
-        response = self.app.test_client().open(path, method=method, headers=headers, **options)
+        response = self.app.test_client().open(path, method=method, headers=headers, buffered=True, **options)
         if response.status_code >= 400 and path != "/ready":
             assert_problem(response)
         return response
@@ -153,14 +155,24 @@ def trail(stores: Stores) -> Callable[..., list[AuditLog]]:
 
 
 @pytest.fixture
-def user_of(stores: Stores) -> Callable[[Client], User]:
-    """The row of a client's user."""
+def work(stores: Stores) -> Callable[[str], None]:
+    """Does a queued job in this process, as a worker does: claim, lease, run, finish."""
 
-    def read(client: Client) -> User:
+    def run(job_id: str) -> None:
         with stores.postgres.transaction() as session:
-            return session.get_one(User, client.user_id)
+            model = Backtest if session.get(Backtest, job_id) else Ingestion
+            claim = jobs.claim(session, model, UUID(job_id), lease_s=60, task_id=job_id)
+        assert claim is not None
+        status, values = JobStatus.SUCCEEDED, {}
+        with Lease(stores.postgres, claim, 60) as lease:
+            try:
+                values = (backtest_runs if model is Backtest else ingestion_runs).run(stores, lease)
+            except InvalidInput as error:
+                status, values = JobStatus.FAILED, {"error": {"code": error.code, "detail": error.message}}
+        with stores.postgres.transaction() as session:
+            assert jobs.finish(session, claim, status, **values)
 
-    return read
+    return run
 
 
 @pytest.fixture(scope="session")

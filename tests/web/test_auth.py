@@ -1,8 +1,10 @@
 """API keys over HTTP: who is let in, who is not, and what the trail says of it."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -10,10 +12,13 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import event, func, select, update
 
+from cift_core.logs import configure_logs
 from cift_core.models import APIKey, AuditLog, User
 from cift_core.services import api_keys
+from cift_core.settings import Settings
 from cift_core.stores import Stores
-from tests.web.conftest import BACKTEST, Client, MakeClient
+from cift_web.app import create_app
+from tests.web.conftest import BACKTEST, Client, MakeClient, close
 
 ME = "/api/v1/me"
 Trail = Callable[..., list[AuditLog]]
@@ -175,11 +180,20 @@ def test_only_an_hmac_is_stored(stores: Stores, alice: Client) -> None:
     assert secret not in repr(vars(key))
 
 
-def test_no_key_is_logged(alice: Client, capfd: pytest.CaptureFixture[str]) -> None:
-    alice.get(ME)
-    captured = capfd.readouterr()
-    assert alice.token not in captured.err + captured.out
-    assert api_keys.key_prefix(alice.token)
+def test_the_log_has_a_line_a_request_and_no_key(
+    settings: Settings, alice: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = create_app(replace(settings, log_level="info"))
+    try:
+        Client(app, alice.token).get(ME, headers={"X-Request-ID": "logged"})
+    finally:
+        configure_logs(settings.log_level, settings.log_format)
+        close(app)
+    (line,) = [json.loads(line) for line in capsys.readouterr().err.splitlines() if "logged" in line]
+    expected = {"method": "GET", "path": ME, "status": 200, "ip": "127.0.0.1", "request_id": "logged"}
+    assert line.items() >= expected.items()
+    assert line["key"] == api_keys.key_prefix(alice.token)
+    assert alice.token.rpartition("_")[2] not in str(line)
 
 
 def test_forty_requests_at_once_fit_the_pool(alice: Client) -> None:
