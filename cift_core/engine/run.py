@@ -35,7 +35,7 @@ class Result:
     `params` are those the run used, defaults filled in.
     """
 
-    params: Params
+    params: dict[str, Any]
     metrics: dict[str, Any]
     trades: NDArray[np.void]
     equity: FloatArray
@@ -60,7 +60,6 @@ def run_backtest(
     strategy: Strategy,
     params: Params,
     execution: Execution | None = None,
-    *,
     cash: float = 10_000.0,
 ) -> Result:
     """The result of trading `strategy` on `bars` with `cash` at the start.
@@ -97,7 +96,6 @@ def run_sweep(
     strategy: Strategy,
     param_sets: Sequence[Params],
     execution: Execution | None = None,
-    *,
     cash: float = 10_000.0,
 ) -> dict[str, NDArray[Any]]:
     """Columns of metrics, one row per parameter set, equal to those of `run_backtest` to the last bit.
@@ -168,7 +166,7 @@ def _checked_cash(cash: Any) -> float:
     return float(cash)
 
 
-def _validated(strategy: Strategy, param_sets: Sequence[Params]) -> list[Params]:
+def _validated(strategy: Strategy, param_sets: Sequence[Params]) -> list[dict[str, Any]]:
     full, errors = [], []
     for row, params in enumerate(param_sets):
         try:

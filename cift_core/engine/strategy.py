@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from numbers import Real
-from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -102,8 +101,8 @@ class Strategy:
     params: tuple[Param, ...]
     compute: Callable[[Series, Params], Signals] = field(repr=False)
 
-    def validate(self, params: Params) -> Params:
-        """`params` with defaults filled in and whole numbers as int, read-only.
+    def validate(self, params: Params) -> dict[str, Any]:
+        """`params` with defaults filled in, whole numbers as int and others as float.
 
         Raises InvalidInput with every wrong or unknown parameter, each with its pointer below `/params`.
         """
@@ -123,9 +122,7 @@ class Strategy:
                 errors.append(FieldError(f"/params/{p.name}", problem))
         if errors:
             raise InvalidInput("invalid_params", "; ".join(e.detail for e in errors), errors)
-        return MappingProxyType(
-            {p.name: int(full[p.name]) if p.kind == "int" else float(full[p.name]) for p in self.params}
-        )
+        return {p.name: int(full[p.name]) if p.kind == "int" else float(full[p.name]) for p in self.params}
 
     def signals(self, series: Series, params: Params) -> Signals:
         """The signals for validated `params`, false throughout the warm-up."""
