@@ -37,41 +37,42 @@ class Probe:
         self._ask = ask
         self._deadline_s = deadline_s
         self._lock = threading.Lock()
-        self._running: tuple[Future[None], float] | None = None
+        self._running: tuple[Future[Probed], float] | None = None
 
-    def start(self) -> tuple[Future[None], float]:
+    def start(self) -> tuple[Future[Probed], float]:
         """The running request and when it began (monotonic seconds)."""
         with self._lock:
             if self._running is None or self._running[0].done():
-                answer: Future[None] = Future()
-                self._running = (answer, time.monotonic())
+                answer: Future[Probed] = Future()
+                began = time.monotonic()
+                self._running = (answer, began)
                 threading.Thread(
-                    target=self._run, args=(answer,), name=f"probe-{self.store}", daemon=True
+                    target=self._run, args=(answer, began), name=f"probe-{self.store}", daemon=True
                 ).start()
             return self._running
 
-    def outcome(self, running: tuple[Future[None], float]) -> Probed:
+    def outcome(self, running: tuple[Future[Probed], float]) -> Probed:
         """The outcome, at the latest when the deadline that began with the request has passed."""
         answer, began = running
-        reason = ""
         try:
-            answer.result(timeout=max(0.0, began + self._deadline_s - time.monotonic()))
+            return answer.result(timeout=max(0.0, began + self._deadline_s - time.monotonic()))
         except TimeoutError:
-            reason = f"no answer within {self._deadline_s:g} s"
-        except StoreUnavailable as error:
-            reason = error.message
-        return Probed(self.store, not reason, round((time.monotonic() - began) * 1000, 3), reason)
+            return self._probed(began, f"no answer within {self._deadline_s:g} s")
 
-    def _run(self, answer: Future[None]) -> None:
+    def _run(self, answer: Future[Probed], began: float) -> None:
+        reason = ""
         try:
             self._ask()
         except StoreUnavailable as error:
-            answer.set_exception(error)
+            reason = error.message
         except BaseException as error:
             answer.set_exception(error)
             raise
-        else:
-            answer.set_result(None)
+        answer.set_result(self._probed(began, reason))
+
+    def _probed(self, began: float, reason: str) -> Probed:
+        latency_ms = round((time.monotonic() - began) * 1000, 3)
+        return Probed(self.store, not reason, latency_ms, reason)
 
 
 class Health:

@@ -1,7 +1,6 @@
 """Opaque cursors: the place in an ordered list where the next page begins."""
 
 import base64
-import binascii
 import json
 from collections.abc import Callable
 from typing import Any
@@ -24,9 +23,15 @@ def decode_cursor(text: str, *kinds: Callable[[Any], Any]) -> list[Any]:
     """
     try:
         values = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        return [kind(value) for kind, value in zip(kinds, values, strict=True)]
-    except (ValueError, TypeError, binascii.Error) as error:
+        return [_stored(kind(value)) for kind, value in zip(kinds, values, strict=True)]
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         detail = "not a cursor of this list; use the value of `next`, or leave it out for the first page"
         raise InvalidInput(
             "invalid_cursor", f"cursor is {detail}", [FieldError("/cursor", detail)]
         ) from error
+
+
+def _stored(value: Any) -> Any:
+    if isinstance(value, int) and value.bit_length() > 63:
+        raise OverflowError("no column holds more than 64 bits")
+    return value

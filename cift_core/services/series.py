@@ -113,9 +113,8 @@ def read_equity(
     """
     after = -(2**62) if cursor is None else decode_cursor(cursor, int)[0]
     rows = _fetch(questdb, backtest, "backtest_equity", EQUITY_COLUMNS, after, limit + 1)
-    return [_equity(row) for row in rows[:limit]], encode_cursor(rows[limit - 1][0]) if len(
-        rows
-    ) > limit else None
+    items = [_equity(row) for row in rows[:limit]]
+    return items, encode_cursor(rows[limit - 1][0]) if len(rows) > limit else None
 
 
 def read_thinned_equity(questdb: QuestDBPool, backtest: Backtest, max_points: int) -> list[dict[str, Any]]:
@@ -134,12 +133,13 @@ def _thinned(equity: NDArray[np.float64], max_points: int) -> list[int]:
     n = len(equity)
     if n <= max_points:
         return list(range(n))
-    edges = np.linspace(1, n - 1, max(1, (max_points - 2) // 2) + 1).astype(int)
+    stretches = (max_points - 2) // 2
+    if stretches < 1:
+        return [0, n - 1][:max_points]
     kept = {0, n - 1}
-    for begin, end in pairwise(edges.tolist()):
-        if end > begin:
-            kept |= {begin + int(np.argmin(equity[begin:end])), begin + int(np.argmax(equity[begin:end]))}
-    return sorted(kept)[:max_points]
+    for begin, end in pairwise(np.linspace(1, n - 1, stretches + 1).astype(int).tolist()):
+        kept |= {begin + int(np.argmin(equity[begin:end])), begin + int(np.argmax(equity[begin:end]))}
+    return sorted(kept)
 
 
 def _fetch(
