@@ -60,7 +60,7 @@ task_annotations = {
     "cift.backtests.run": {"soft_time_limit": 1_800, "time_limit": 1_860},
     "cift.ingestions.run": {"soft_time_limit": 3_600, "time_limit": 3_660},
     "cift.health.probe": {"soft_time_limit": 20, "time_limit": 30},
-    "cift.maintenance.requeue_stale": {"soft_time_limit": 60, "time_limit": 90},
+    "cift.maintenance.requeue_stale": {"soft_time_limit": 10, "time_limit": 20},
     "cift.maintenance.remove_uploads": {"soft_time_limit": 60, "time_limit": 90},
     "cift.maintenance.forget_answers": {"soft_time_limit": 300, "time_limit": 330},
 }

@@ -36,7 +36,12 @@ def _configure_logs(**_: Any) -> None:
 
 
 @worker_init.connect  # type: ignore[untyped-decorator]
-def _check_broker(**_: Any) -> None:
+def _start_worker(**_: Any) -> None:
+    _check_broker()
+    warm_up()  # before the fork: a child must be up within worker_proc_alive_timeout, also on a busy machine
+
+
+def _check_broker() -> None:
     opened = open_stores(settings(), "worker")
     try:
         if opened.broker.evicts():
@@ -56,7 +61,6 @@ def _check_broker(**_: Any) -> None:
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def _start_process(**_: Any) -> None:
     _process.clear()
-    warm_up()
     signal.signal(signal.SIGTERM, _leave)
 
 

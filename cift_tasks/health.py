@@ -15,16 +15,18 @@ log = logger(__name__)
 
 @app.task(name="cift.health.probe", bind=True)  # type: ignore[untyped-decorator]
 def probe(self: Task) -> None:
-    """Probe every store and keep the outcome in QuestDB."""
+    """Probe every store, log what is unhealthy and keep the outcomes in QuestDB while that answers."""
     opened = stores()
     outcomes = _health(opened).probe()
     for outcome in outcomes:
         if not outcome.healthy:
             log.error("store.unhealthy", store=outcome.store, reason=outcome.reason, task_id=self.request.id)
+    if not all(outcome.healthy for outcome in outcomes if outcome.store == "questdb"):
+        return  # a write to a QuestDB that hangs would hold this worker, and requeue_stale with it
     try:
         record(opened, outcomes)
     except StoreUnavailable:
-        log.exception("probes.not_recorded")
+        log.warning("probes.not_recorded", exc_info=True)
 
 
 @lru_cache(maxsize=1)

@@ -56,7 +56,7 @@ def assert_clean(stack: Stack) -> None:
     for path in (stack.root / "log").iterdir():
         text = path.read_text(errors="replace")
         assert '"event": "unexpected_error"' not in text, path
-        assert '"event": "job.failed"' not in text, path
+        assert '"code": "internal_error"' not in text, path
         assert not any(secret in text for secret in secrets), path
 
 

@@ -1,0 +1,146 @@
+"""Workers that die, freeze or are told to leave in mid-job: the job ends once, by its living owner."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from cift_core.clock import utc_now
+from cift_core.engine import run_backtest
+from cift_core.services.jobs import MAX_ATTEMPTS
+from cift_core.services.series import write_series
+from cift_core.strategies import STRATEGIES
+from deploy.native.environment import foreign
+from tests.conftest import QUICK
+from tests.e2e import market
+from tests.e2e.client import Client
+from tests.e2e.service import Service
+from tests.waiting import wait_for
+
+pytestmark = pytest.mark.usefixtures("imported")
+
+
+@pytest.fixture
+def result_of_aapl() -> list[dict[str, object]]:
+    """The equity that the small backtest must have."""
+    bars = market.adjusted_bars("AAPL-1d.csv")
+    return market.equity_items(bars, run_backtest(bars, STRATEGIES["sma_cross"], {}, cash=10_000))
+
+
+@contextmanager
+def second_worker(service: Service) -> Iterator[None]:
+    """Another worker for backtests beside the stack's own."""
+    argv = [sys.executable, "-m", "celery", "-A", "cift_tasks.app", "worker", "-n", "second@%h"]
+    env = foreign() | service.stack.env | QUICK
+    log = (service.stack.root / "log" / "second.log").open("wb")
+    with (
+        log,
+        subprocess.Popen([*argv, "-Q", "backtests", "-c", "1"], env=env, stdout=log, stderr=log) as worker,
+    ):
+        try:
+            yield
+        finally:
+            worker.terminate()
+
+
+def test_kill_9_of_the_worker_in_mid_job(
+    service: Service, alice: Client, result_of_aapl: list[dict[str, object]]
+) -> None:
+    with service.frozen("questdb"):
+        job_id = alice.submit()
+        first = service.running(job_id)
+        service.kill("worker")
+    # what the dead attempt had recorded before it died: another result than the job's
+    bars = market.adjusted_bars("AAPL-1d.csv")
+    other = run_backtest(bars, STRATEGIES["buy_and_hold"], {}, cash=1.0)
+    questdb = service.stores.questdb
+    write_series(questdb, first.id, first.attempt, utc_now(), "AAPL", bars.time, other)
+
+    job = alice.succeeded(job_id)
+    row = service.backtest(job_id)
+    assert (job["attempt"], row.result_attempt, row.releases) == (2, 2, 0)
+    assert alice.items(f"/backtests/{job_id}/equity") == result_of_aapl
+    assert len(alice.items(f"/backtests/{job_id}/trades")) == job["metrics"]["trades"]
+    sql = "SELECT attempt, count() FROM backtest_equity WHERE job_id = %s ORDER BY attempt"
+    assert questdb.fetch(sql, (job_id,)) == [(1, len(bars)), (2, len(bars))]
+
+
+def test_a_frozen_worker_cannot_overwrite_its_successor(
+    service: Service, alice: Client, result_of_aapl: list[dict[str, object]]
+) -> None:
+    with ExitStack() as freezing:
+        with service.frozen("questdb"):
+            job_id = alice.submit()
+            service.running(job_id)
+            freezing.enter_context(service.frozen("worker"))
+        with second_worker(service):
+            job = alice.succeeded(job_id)
+            successor = service.backtest(job_id)
+            assert (job["attempt"], successor.result_attempt) == (2, 2)
+    wait_for(lambda: lost_lease(service, job_id), what="the first worker notices")
+    after = service.backtest(job_id)
+    assert (after.result_attempt, after.finished_at, after.task_id, after.metrics) == (
+        2,
+        successor.finished_at,
+        successor.task_id,
+        successor.metrics,
+    )
+    assert alice.items(f"/backtests/{job_id}/equity") == result_of_aapl
+
+
+def lost_lease(service: Service, job_id: str) -> bool:
+    lines = service.log("worker").splitlines()
+    return any('"event": "job.lease_lost"' in line and job_id in line for line in lines)
+
+
+def test_a_job_that_kills_its_worker_each_time_ends_failed(service: Service, alice: Client) -> None:
+    with service.frozen("questdb"):
+        job_id = alice.submit()
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            service.running(job_id, attempt)
+            service.kill_children("worker")
+        job = alice.ended(job_id)
+    assert (job["status"], job["error"]["code"]) == ("failed", "worker_lost")
+    assert job["attempt"] == MAX_ATTEMPTS
+    assert job["finished_at"] is not None
+    assert alice.succeeded(alice.submit())["attempt"] == 1
+
+
+def test_a_worker_told_to_leave_hands_its_job_back(service: Service, alice: Client) -> None:
+    with service.frozen("questdb"):
+        job_id = alice.submit()
+        service.running(job_id)
+        with service.stopped("worker"):
+            row = service.backtest(job_id)
+            assert (row.status, row.attempt, row.releases) == ("queued", 1, 1)
+            assert row.error is None
+    job = alice.succeeded(job_id)
+    row = service.backtest(job_id)
+    assert (job["attempt"], row.result_attempt, row.releases) == (2, 2, 1)
+
+
+def test_a_worker_told_to_leave_lets_a_short_job_finish(service: Service, alice: Client) -> None:
+    with service.frozen("questdb"):
+        job_id = alice.submit()
+        service.running(job_id)
+        os.kill(service.stack.pid("worker"), signal.SIGTERM)
+        wait_for(lambda: "Initiating Soft Shutdown" in service.log("worker"), what="soft shutdown")
+    assert alice.succeeded(job_id)["attempt"] == 1
+    service.stack.wait_until_ready("worker")
+
+
+def test_a_job_that_takes_too_long_ends_failed(service: Service, alice: Client) -> None:
+    with service.stopped("worker"):
+        job_id = alice.submit()
+        service.broker.delete("backtests")
+        service.tasks.send_task(
+            "cift.backtests.run", (job_id,), queue="backtests", soft_time_limit=1, ignore_result=True
+        )
+        with service.frozen("questdb"):
+            service.stack.start("worker")
+            job = alice.ended(job_id)
+    assert (job["status"], job["error"]["code"], job["attempt"]) == ("failed", "time_limit", 1)
