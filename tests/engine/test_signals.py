@@ -122,6 +122,15 @@ def test_each_distinct_indicator_is_computed_once() -> None:
     assert calls == [2, 3]
 
 
+def test_beyond_the_budget_indicators_are_computed_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cift_core.engine.strategy.REMEMBERED_BYTES", 2 * 6 * 8)
+    series = Series(flat_bars(6))
+    first = {window: series.indicator(sma, "close", window) for window in (2, 3, 4)}
+    again = {window: series.indicator(sma, "close", window) for window in (2, 3, 4)}
+    assert [window for window in first if first[window] is again[window]] == [2, 3]
+    np.testing.assert_array_equal(first[4], again[4])
+
+
 def test_wrong_signals_are_a_programming_error() -> None:
     def compute(series: Series, _: Params) -> Signals:
         return Signals(*(np.ones(len(series.bars) + 1, np.bool_) for _ in range(4)))
