@@ -16,7 +16,7 @@ Prices = Literal["adjusted", "raw"]
 NS_PER_US = 1_000
 ONE_US = timedelta(microseconds=1)
 MIN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
-MAX_TIME = datetime(9999, 12, 31, tzinfo=UTC)
+MAX_TIME = datetime(2255, 6, 5, tzinfo=UTC)  # until then a float64 holds the microseconds exactly
 PAGE_ROWS = 250_000
 SHOWN = 10
 
@@ -50,6 +50,8 @@ def read_bars(
     max_bars: int,
 ) -> BarsRead:
     """The stored bars in [start, end), adjusted where asked for or, without a wish, where that is possible.
+
+    `start` and `end` are aware; what is stored after 2255-06-05 is never read.
 
     Raises:
         InvalidInput: no bars there (it says what there is), more than `max_bars`, or no adjusted closes.
@@ -95,7 +97,7 @@ def _columns(
         " WHERE symbol = %s AND interval = %s AND timestamp >= %s AND timestamp < %s"
         " ORDER BY timestamp LIMIT {:d}"
     )
-    begin, stop = _naive(start or MIN_TIME), _naive(end or MAX_TIME)
+    begin, stop = _naive(start or MIN_TIME), _naive(min(end or MAX_TIME, MAX_TIME))
     pages: list[NDArray[np.float64]] = []
     while limit > 0:
         size = min(limit, PAGE_ROWS)
@@ -109,6 +111,8 @@ def _columns(
 
 
 def _naive(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment} names no time zone")
     return moment.astimezone(UTC).replace(tzinfo=None)
 
 
