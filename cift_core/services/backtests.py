@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import delete as sql_delete
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from cift_core.engine import Execution
@@ -41,7 +41,7 @@ def submit(session: Session, owner_id: UUID, request: Mapping[str, Any]) -> Back
     filled = _checked(errors, "", lambda: Execution.from_mapping(execution))
     if errors or filled is None:
         raise InvalidInput("invalid_backtest", "The backtest can't run as asked: see errors.", errors)
-    backtest = Backtest(
+    row = insert(Backtest).values(
         owner_id=owner_id,
         request={
             **request,
@@ -53,9 +53,7 @@ def submit(session: Session, owner_id: UUID, request: Mapping[str, Any]) -> Back
         tags=list(request.get("tags") or []),
         dispatched_at=func.now(),
     )
-    session.add(backtest)
-    session.flush()
-    return backtest
+    return session.scalars(row.returning(Backtest)).one()
 
 
 def _checked(errors: list[FieldError], prefix: str, check: Callable[[], Checked]) -> Checked | None:
