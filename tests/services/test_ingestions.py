@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
-from sqlalchemy import func, text, update
+from sqlalchemy import func, select, text, update
 
 from cift_core.errors import InvalidInput, JobCancelled, LeaseLost, NotFound, StoreUnavailable
 from cift_core.models import Ingestion, IngestionReject, JobStatus
@@ -295,16 +295,20 @@ def kill_after_block(desk: Desk, ingestion: Ingestion, block_count: int, block_b
 
 def test_a_killed_attempts_rows_are_not_duplicates(desk: Desk) -> None:
     desk.ingest(HEADER + day(9))
-    text = HEADER + "".join(day(number) for number in range(1, 21)) + day(3) + day(4, close=1.25) + "x\n"
+    days = "".join(day(number) for number in range(1, 21))
+    text = HEADER + "x\n" + days + day(3) + day(4, close=1.25) + "x\n"
     desk.write(text)
     ingestion = desk.submit()
     kill_after_block(desk, ingestion, block_count=5, block_bytes=60)
     assert 5 < desk.get(ingestion).rows_written < 15
     done = desk.run(ingestion, block_bytes=100)
-    assert counts(done) == (23, 19, 2, 2)
+    assert counts(done) == (24, 19, 2, 3)
     assert len(desk.bars()) == 20
     assert desk.count_of(done) == 19
-    assert [line for line, _, _ in desk.rejects(done)] == [23, 24]
+    assert [line for line, _, _ in desk.rejects(done)] == [2, 24, 25]
+    with desk.stores.postgres.transaction() as session:
+        kept = session.scalars(select(IngestionReject.attempt).filter_by(ingestion_id=done.id)).all()
+    assert set(kept) == {done.attempt}
 
 
 def test_an_attempt_killed_before_its_counts_were_kept(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
