@@ -1,0 +1,167 @@
+"""Migrations: there and back, and exactly the tables that the models describe."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.pool import NullPool
+
+from cift_core.models import Base
+from cift_core.settings import Settings
+from cift_core.stores.postgres import sqlalchemy_url
+from deploy.native.stack import Stack
+
+CHECKOUT = Path(__file__).parents[1]
+CATALOG = {
+    "columns": """
+        SELECT table_name, column_name, data_type, udt_name, is_nullable, column_default
+        FROM information_schema.columns WHERE table_schema = 'public'""",
+    "constraints": """
+        SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)
+        FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype <> 'n'""",
+    "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+    "triggers": """
+        SELECT tgrelid::regclass::text, tgname, pg_get_triggerdef(oid)
+        FROM pg_trigger WHERE NOT tgisinternal""",
+    "functions": "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
+}
+Catalog = dict[str, set[tuple[object, ...]]]
+OURS_ALONE = ("triggers", "functions")  # no model can describe these
+
+
+@contextmanager
+def scratch_database(settings: Settings) -> Iterator[str]:
+    """The URL of an empty database of the same server."""
+    name = f"scratch_{uuid4().hex}"
+    with psycopg.connect(settings.postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        try:
+            yield urlsplit(settings.postgres_url)._replace(path=f"/{name}").geturl()
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def url(settings: Settings) -> Iterator[str]:
+    with scratch_database(settings) as url:
+        yield url
+
+
+@contextmanager
+def connected(url: str) -> Iterator[tuple[Connection, Config]]:
+    """A connection, and an Alembic configuration that runs on it."""
+    engine = create_engine(sqlalchemy_url(url), poolclass=NullPool)
+    config = Config(CHECKOUT / "alembic.ini")
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        yield connection, config
+
+
+def catalog(connection: Connection) -> Catalog:
+    found = {
+        kind: {tuple(row) for row in connection.execute(text(sql)) if row[0] != "alembic_version"}
+        for kind, sql in CATALOG.items()
+    }
+    connection.commit()
+    return found
+
+
+def test_up_down_up(url: str) -> None:
+    with connected(url) as (connection, config):
+        command.upgrade(config, "head")
+        connection.commit()
+        up = catalog(connection)
+        assert all(up.values())
+        command.downgrade(config, "base")
+        connection.commit()
+        assert not any(catalog(connection).values())
+        command.upgrade(config, "head")
+        connection.commit()
+        assert catalog(connection) == up
+
+
+def test_every_migration_can_be_taken_back_by_itself(url: str) -> None:
+    with connected(url) as (connection, config):
+        revisions = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+        for revision in reversed(revisions):
+            command.upgrade(config, revision)
+            connection.commit()
+            up = catalog(connection)
+            command.downgrade(config, "-1")
+            connection.commit()
+            command.upgrade(config, revision)
+            connection.commit()
+            assert catalog(connection) == up
+
+
+def test_there_is_one_head() -> None:
+    scripts = ScriptDirectory.from_config(Config(CHECKOUT / "alembic.ini"))
+    assert len(scripts.get_heads()) == 1
+
+
+def test_alembic_finds_no_drift(url: str) -> None:
+    with connected(url) as (connection, config):
+        command.upgrade(config, "head")
+        connection.commit()
+        command.check(config)
+
+
+def test_the_migrated_tables_are_those_of_the_models(url: str, settings: Settings) -> None:
+    with connected(url) as (connection, config):
+        command.upgrade(config, "head")
+        connection.commit()
+        migrated = catalog(connection)
+    with scratch_database(settings) as other, connected(other) as (connection, _):
+        Base.metadata.create_all(connection)
+        connection.commit()
+        described = catalog(connection)
+    for kind in CATALOG.keys() - set(OURS_ALONE):
+        assert migrated[kind] == described[kind], kind
+
+
+def test_constraints_and_indexes_are_named_by_the_convention(url: str) -> None:
+    with connected(url) as (connection, config):
+        command.upgrade(config, "head")
+        connection.commit()
+        found = catalog(connection)
+    kinds = {"PRIMARY": "pk", "FOREIGN": "fk", "UNIQUE": "uq", "CHECK": "ck"}
+    for table, name, definition in found["constraints"]:
+        prefix = kinds[re.split(r"[ (]", str(definition))[0]]
+        assert re.fullmatch(rf"{prefix}_{table}(_\w+)?", str(name)), name
+        if prefix == "fk":
+            assert str(name).endswith(str(definition).split("REFERENCES ")[1].split("(")[0])
+    for table, name, _ in found["indexes"]:
+        assert re.fullmatch(rf"(pk|uq|ix)_{table}(_\w+)?", str(name)), name
+    assert max(len(str(name)) for _, name, _ in found["constraints"] | found["indexes"]) < 63
+
+
+def test_two_runners_at_once_migrate_once(url: str, stack: Stack) -> None:
+    runners = [
+        subprocess.Popen(
+            [sys.executable, "-m", "alembic", "upgrade", "head"],
+            env=stack.env | {"CIFT_POSTGRES_URL": url},
+            cwd=CHECKOUT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for runner in runners:
+        said, _ = runner.communicate(timeout=60)
+        assert runner.returncode == 0, said
+    with connected(url) as (connection, _):
+        assert catalog(connection)["columns"]
