@@ -194,6 +194,14 @@ def test_ruin_closes_at_that_close_and_pins_equity_to_zero() -> None:
     assert metrics["rejected_orders"] == 0
 
 
+def test_an_equity_of_exactly_zero_is_ruin() -> None:
+    bars = bars_from((100, 100, 100, 100), (100, 100, 100, 100), (200, 200, 200, 200), (100, 100, 100, 100))
+    result = run(bars, {"short_entry": [0]}, allow_short=True, size={"type": "units", "value": 10})
+    assert fills(result) == [("short", 1, 100.0, 2, 200.0, "ruin")]
+    assert result.equity.tolist() == [1000, 1000, 0, 0]
+    assert result.metrics["ruined"] is True
+
+
 def test_ruin_by_fees_alone_leaves_no_position() -> None:
     result = run(
         FIVE,
