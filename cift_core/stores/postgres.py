@@ -46,8 +46,7 @@ class PostgresPool:
     def __init__(self, url: str, *, pool_size: int = 20, max_overflow: int = 10) -> None:
         self.engine: Engine = create_engine(sqlalchemy_url(url), **engine_options(pool_size, max_overflow))
         # apart from the pool, so that a busy pool is not reported as a store that is down
-        probe_options = engine_options(1, 0) | {"pool_pre_ping": False}
-        self._probe_engine = create_engine(sqlalchemy_url(url), **probe_options)
+        self._probe_engine = create_engine(sqlalchemy_url(url), **engine_options(1, 0))
 
     def new_session(self) -> Session:
         """A session whose objects stay readable after the commit."""

@@ -173,6 +173,7 @@ class QuestDBPool:
         Raises:
             StoreUnavailable: it does not answer, or a table is suspended.
         """
+        kept = self._probe_connection is not None
         try:
             if self._probe_connection is None:
                 self._probe_connection = psycopg.connect(self._pg_url, **_CONNECT)  # type: ignore[arg-type]
@@ -181,6 +182,8 @@ class QuestDBPool:
             ).fetchall()
         except psycopg.Error as error:
             self._drop_probe_connection()
+            if kept:  # it may have been of a server that was restarted since
+                return self.probe()
             raise _unavailable(error) from error
         if suspended:
             names = ", ".join(str(name) for (name,) in suspended)
@@ -219,7 +222,7 @@ class QuestDBPool:
                     kwargs=_CONNECT,
                     check=_check,
                     max_lifetime=3600,
-                    reconnect_timeout=30,
+                    reconnect_timeout=1,  # then anew with the next request, and not after a pause that has grown
                     name="questdb",
                     open=True,
                 )

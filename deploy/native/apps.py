@@ -13,8 +13,10 @@ GUNICORN = [sys.executable, "-m", "gunicorn", "cift_web.app:create_app()", "--no
 GUNICORN_POOL = ["--worker-class", "gthread", "--workers", "2", "--threads", "8"]
 CELERY = [sys.executable, "-m", "celery", "-A", "cift_tasks.app"]
 FLOWER = [sys.executable, "-m", "cift_tasks.flower"]
-JOBS = ["worker", "-n", "jobs@%h", "-Q", "backtests,sweeps,ingestion", "-c", "2"]
-HEALTH = ["worker", "-n", "health@%h", "-Q", "health,maintenance", "-c", "1"]
+# Workers have nothing to tell each other, and gossip does not survive a restart of the broker (Celery 5.7).
+WORKER = ["worker", "--without-gossip", "--without-mingle"]
+JOBS = [*WORKER, "-n", "jobs@%h", "-Q", "backtests,sweeps,ingestion", "-c", "2"]
+HEALTH = [*WORKER, "-n", "health@%h", "-Q", "health,maintenance", "-c", "1"]
 
 # Longer than Celery's soft shutdown, which hands a running job back to the queue.
 WORKER_STOP_TIMEOUT_S = 45
