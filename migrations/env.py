@@ -1,4 +1,4 @@
-"""Runs the migrations against CIFT_POSTGRES_URL, one transaction each, under a lock that only one runner gets."""
+"""Runs the migrations against CIFT_POSTGRES_URL, each in a transaction, one runner at a time."""
 
 from alembic import context
 from sqlalchemy import Connection, create_engine, text
