@@ -1,6 +1,5 @@
 """What is sent to /backtests."""
 
-from dataclasses import asdict
 from typing import Any
 
 import marshmallow as ma
@@ -30,7 +29,7 @@ BAR_INTERVALS = tuple(interval for interval in INTERVALS if interval != "tick")
 MAX_CASH = 1e15
 MAX_TAGS, MAX_TAG_CHARS = 20, 64
 MIN_POINTS, MAX_POINTS = 4, 10_000
-_DEFAULTS = asdict(Execution())
+_DEFAULTS = vars(Execution())
 
 
 def one_of(choices: tuple[str, ...]) -> OneOf:
@@ -77,7 +76,7 @@ class ExecutionPart(Part):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> dict[str, Any]:  # type: ignore[override]
         try:
-            return asdict(Execution.from_mapping(value))
+            return dict(vars(Execution.from_mapping(value)))
         except InvalidInput as error:
             raise ma.ValidationError(nested_messages(error.errors, below="/execution")) from error
 
@@ -132,7 +131,7 @@ class BacktestRequest(RequestSchema):
         validate=Range(0, MAX_CASH, min_inclusive=False, error="must be above 0 and at most 1e15"),
         metadata={"exclusiveMinimum": 0, "maximum": MAX_CASH, "examples": [10000]},
     )
-    execution = ExecutionPart(ExecutionSchema, load_default=lambda: asdict(Execution()))
+    execution = ExecutionPart(ExecutionSchema, load_default=_DEFAULTS.copy)
     prices = Text(
         load_default=None,
         allow_none=True,
