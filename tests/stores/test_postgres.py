@@ -293,8 +293,10 @@ def test_after_a_restart_the_next_unit_of_work_succeeds(pool: PostgresPool, stac
 
         list(threads.map(hold, range(5)))
     before = run(pool, "SELECT pg_postmaster_start_time()")
+    pool.probe()
     stack.stop("postgres")
     stack.start("postgres")
+    pool.probe()
     for _ in range(5):
         assert run(pool, "SELECT pg_postmaster_start_time()") != before
 

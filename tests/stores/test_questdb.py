@@ -328,11 +328,12 @@ def test_a_pool_opens_nothing_before_its_first_use(settings: Settings) -> None:
         assert wire.ever > 0
 
 
-def test_after_a_restart_reads_and_writes_succeed(
-    pool: QuestDBPool, table: str, stack: Stack, stop_server: Callable[[str], None]
+def test_a_restart_fails_what_is_asked_meanwhile_and_nothing_after_it(
+    questdb: QuestDBPool, pool: QuestDBPool, table: str, stack: Stack, stop_server: Callable[[str], None]
 ) -> None:
-    write(pool, table, frame(1))
-    pool.probe()
+    for each in (questdb, pool):
+        write(each, table, frame(1))
+        each.probe()
     stop_server("questdb")
     for ask in (
         pool.probe,
@@ -344,6 +345,7 @@ def test_after_a_restart_reads_and_writes_succeed(
         assert caught.value.code == "questdb_unavailable"
         assert "127.0.0.1" not in caught.value.message
     stack.start("questdb")
-    pool.probe()
-    write(pool, table, frame(2))
-    assert count(pool, table) == 3
+    for each in (questdb, pool):  # the first was idle all the time, and its connections are dead
+        each.probe()
+        write(each, table, frame(2))
+    assert count(questdb, table) == count(pool, table) == 6
