@@ -175,16 +175,11 @@ class QuestDBPool:
         """
         kept = self._probe_connection is not None
         try:
-            if self._probe_connection is None:
-                self._probe_connection = psycopg.connect(self._pg_url, **_CONNECT)  # type: ignore[arg-type]
-            suspended = self._probe_connection.execute(
-                "SELECT name FROM wal_tables() WHERE suspended = true"
-            ).fetchall()
-        except psycopg.Error as error:
-            self._drop_probe_connection()
-            if kept:  # it may have been of a server that was restarted since
-                return self.probe()
-            raise _unavailable(error) from error
+            suspended = self._suspended()
+        except StoreUnavailable:
+            if not kept:
+                raise
+            suspended = self._suspended()  # the kept connection was of a server that was restarted since
         if suspended:
             names = ", ".join(str(name) for (name,) in suspended)
             raise StoreUnavailable("questdb_suspended", f"Suspended tables: {names}.")
@@ -198,6 +193,17 @@ class QuestDBPool:
         while self._idle_senders:
             self._idle_senders.pop().close(flush=False)
         self._drop_probe_connection()
+
+    def _suspended(self) -> list[Row]:
+        try:
+            if self._probe_connection is None:
+                self._probe_connection = psycopg.connect(self._pg_url, **_CONNECT)  # type: ignore[arg-type]
+            return self._probe_connection.execute(
+                "SELECT name FROM wal_tables() WHERE suspended = true"
+            ).fetchall()
+        except psycopg.Error as error:
+            self._drop_probe_connection()
+            raise _unavailable(error) from error
 
     def _drop_probe_connection(self) -> None:
         if self._probe_connection is not None:
@@ -222,7 +228,7 @@ class QuestDBPool:
                     kwargs=_CONNECT,
                     check=_check,
                     max_lifetime=3600,
-                    reconnect_timeout=1,  # then anew with the next request, and not after a pause that has grown
+                    reconnect_timeout=1,  # then anew with the next request, not after a grown pause
                     name="questdb",
                     open=True,
                 )

@@ -46,6 +46,10 @@ class Service:
 
         return wait_for(look, what=f"{job_id} runs its attempt {attempt}")
 
+    def ingesting(self, job_id: str) -> None:
+        """Return when a worker runs the ingestion."""
+        wait_for(lambda: self.ingestion(job_id).status == "running", what=f"{job_id} runs")
+
     def send(self, name: str, *args: Any, queue: str = "backtests", task_id: str | None = None) -> None:
         """One message to the workers, as Celery sends it."""
         self.tasks.send_task(name, args, queue=queue, task_id=task_id, ignore_result=True)

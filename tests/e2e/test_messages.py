@@ -1,4 +1,4 @@
-"""The row is the truth, a message only a hint: doubled, senseless, flushed or undeliverable, it loses nothing."""
+"""The row is the truth, a message only a hint: doubled, senseless, flushed or not sent, nothing is lost."""
 
 import time
 from uuid import uuid4
