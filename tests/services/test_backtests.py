@@ -150,12 +150,18 @@ def test_parameters_that_are_no_object_are_named(submit: Submit, wrong: object) 
     assert [error.pointer for error in caught.value.errors] == ["/strategy/params"]
 
 
-def test_another_users_backtest_does_not_exist(stores: Stores, submit: Submit, stranger_id: UUID) -> None:
-    backtest = submit()
+def test_another_users_backtest_does_not_exist(
+    stores: Stores, submit: Submit, owner_id: UUID, stranger_id: UUID
+) -> None:
+    backtest, finished = submit(), submit()
+    move(stores, finished, JobStatus.SUCCEEDED)
     for act in (backtests.get, backtests.cancel, backtests.delete):
-        with stores.postgres.transaction() as session, pytest.raises(NotFound):
-            act(session, stranger_id, backtest.id)
+        for job in (backtest, finished):
+            with stores.postgres.transaction() as session, pytest.raises(NotFound):
+                act(session, stranger_id, job.id)
     assert listed(stores, stranger_id) == []
+    assert listed(stores, owner_id, status="queued") == [backtest.id]
+    assert listed(stores, owner_id, status="succeeded") == [finished.id]
 
 
 def test_the_list_is_filtered(stores: Stores, submit: Submit, owner_id: UUID, stranger_id: UUID) -> None:

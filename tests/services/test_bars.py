@@ -129,7 +129,7 @@ def test_start_is_inclusive_and_end_exclusive_to_the_microsecond(
 
 
 def test_a_moment_is_the_same_in_every_zone(store: Store, read: Read) -> None:
-    symbol, there = store(10), timezone(timedelta(hours=-5))
+    symbol, there = store(10), timezone(timedelta(hours=5))
     found = read(symbol, (FIRST + 2 * DAY).astimezone(there), (FIRST + 4 * DAY).astimezone(there))
     assert days(found) == [2, 3]
 

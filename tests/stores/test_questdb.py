@@ -189,6 +189,15 @@ def test_rows_that_do_not_fit_are_an_error_of_ours_and_leave_nothing_behind(
     assert count(questdb, table) == 1
 
 
+def test_a_batch_that_fails_half_way_writes_nothing_later(questdb: QuestDBPool, table: str) -> None:
+    good = Rows(table, frame(5), at="timestamp", symbols=("symbol",))
+    bad = Rows("bars", frame(1, timestamp=datetime(1969, 12, 31, tzinfo=UTC)), at="timestamp")
+    with pytest.raises(QuestDBError):
+        questdb.write(good, bad)
+    write(questdb, table, frame(1))
+    assert count(questdb, table) == 1
+
+
 def test_a_wrong_query_is_an_error_of_ours(questdb: QuestDBPool) -> None:
     for ask in (questdb.fetch, questdb.execute):
         with pytest.raises(psycopg.DatabaseError):
