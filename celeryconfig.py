@@ -39,7 +39,6 @@ worker_max_tasks_per_child = 1_000
 worker_soft_shutdown_timeout = 20.0
 worker_cancel_long_running_tasks_on_connection_loss = False
 worker_send_task_events = True
-task_send_sent_event = True
 task_track_started = True
 worker_hijack_root_logger = False
 

@@ -17,6 +17,11 @@ from cift_core.services import jobs
 from cift_core.strategies import STRATEGIES
 
 Checked = TypeVar("Checked")
+_TABLE = Backtest.__table__
+# built once, on the table and not the class: every submit runs it
+_INSERT = select(Backtest).from_statement(
+    insert(_TABLE).values(dispatched_at=func.now()).returning(*_TABLE.c)  # type: ignore[arg-type]
+)
 
 
 def submit(session: Session, owner_id: UUID, request: Mapping[str, Any]) -> Backtest:
@@ -41,19 +46,19 @@ def submit(session: Session, owner_id: UUID, request: Mapping[str, Any]) -> Back
     filled = _checked(errors, "", lambda: Execution.from_mapping(execution))
     if errors or filled is None:
         raise InvalidInput("invalid_backtest", "The backtest can't run as asked: see errors.", errors)
-    row = insert(Backtest).values(
-        owner_id=owner_id,
-        request={
+    row = {
+        "owner_id": owner_id,
+        "request": {
             **request,
             "strategy": {"name": chosen["name"], "params": dict(params)},
             "execution": asdict(filled),
         },
-        strategy=chosen["name"],
-        symbols=list(request["symbols"]),
-        tags=list(request.get("tags") or []),
-        dispatched_at=func.now(),
-    )
-    return session.scalars(row.returning(Backtest)).one()
+        "strategy": chosen["name"],
+        "symbols": list(request["symbols"]),
+        "tags": list(request.get("tags") or []),
+    }
+    backtest: Backtest = session.scalars(_INSERT, row).one()
+    return backtest
 
 
 def _checked(errors: list[FieldError], prefix: str, check: Callable[[], Checked]) -> Checked | None:
