@@ -1,8 +1,11 @@
 """Waiting for a condition, with a deadline: nothing here sleeps for a length of time and hopes."""
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -27,3 +30,13 @@ def wait_for(condition: Callable[[], T | None], timeout_s: float = 60, what: obj
     while not (value := condition()):
         deadline.check(what or condition)
     return value
+
+
+def freeze(pid: int) -> None:
+    """Stop a process (SIGSTOP), and return when each of its threads stands still."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: all(_is_stopped(task) for task in Path(f"/proc/{pid}/task").iterdir()))
+
+
+def _is_stopped(task: Path) -> bool:
+    return (task / "stat").read_text().rpartition(")")[2].split()[0] in {"T", "t", "Z", "X"}

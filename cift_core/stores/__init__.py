@@ -9,12 +9,12 @@ from cift_core.stores.questdb import QuestDBPool
 from cift_core.stores.redis import RedisPool
 
 Role = Literal["web", "worker", "cli"]
-# (PostgreSQL pool, overflow, QuestDB min, max). A web request's session comes from Flask-SQLAlchemy's own
-# engine of 20 + 10; its pool here is never drawn from.
-_SIZES: dict[Role, tuple[int, int, int, int]] = {
-    "web": (20, 10, 5, 20),
-    "worker": (2, 2, 1, 2),
-    "cli": (1, 0, 1, 1),
+# (PostgreSQL pool, overflow, QuestDB min, max, seconds for one query: QuestDB's own limit is 60). A web
+# request's session comes from Flask-SQLAlchemy's own engine of 20 + 10; its pool here is never drawn from.
+_SIZES: dict[Role, tuple[int, int, int, int, float]] = {
+    "web": (20, 10, 5, 20, 10.0),
+    "worker": (2, 2, 1, 2, 60.0),
+    "cli": (1, 0, 1, 1, 60.0),
 }
 
 
@@ -36,7 +36,7 @@ class Stores:
 
 def open_stores(settings: Settings, role: Role) -> Stores:
     """The stores with the pool sizes of a role; call it after a fork, never before."""
-    pool_size, max_overflow, questdb_min, questdb_max = _SIZES[role]
+    pool_size, max_overflow, questdb_min, questdb_max, query_timeout_s = _SIZES[role]
     return Stores(
         settings=settings,
         postgres=PostgresPool(settings.postgres_url, pool_size=pool_size, max_overflow=max_overflow),
@@ -45,6 +45,7 @@ def open_stores(settings: Settings, role: Role) -> Stores:
             settings.questdb_http_url,
             min_size=questdb_min,
             max_size=questdb_max,
+            query_timeout_s=query_timeout_s,
         ),
         cache=RedisPool(settings.cache_url, timeout_s=settings.probe_timeout_s),
         broker=RedisPool(settings.broker_url, timeout_s=settings.probe_timeout_s),

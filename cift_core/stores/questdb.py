@@ -2,11 +2,10 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import pandas as pd
@@ -17,9 +16,12 @@ from questdb import QuestDBError, QuestDBErrorCode, Sender
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from cift_core.errors import StoreUnavailable
+from cift_core.stores.questdb_connections import TimedConnection
 from cift_core.stores.questdb_tables import TABLES
 
 Row = tuple[Any, ...]
+Answer = TypeVar("Answer")
+CONNECTION_TIMEOUT_S = 5.0
 _CONNECTION_LOST = {
     QuestDBErrorCode.CouldNotResolveAddr,
     QuestDBErrorCode.SocketError,
@@ -54,11 +56,20 @@ class Rows:
 class QuestDBPool:
     """Pooled PGWire connections and an ILP writer of one process, opened at first use."""
 
-    def __init__(self, pg_url: str, http_url: str, *, min_size: int = 5, max_size: int = 20) -> None:
+    def __init__(
+        self,
+        pg_url: str,
+        http_url: str,
+        *,
+        min_size: int = 5,
+        max_size: int = 20,
+        query_timeout_s: float = 10.0,
+    ) -> None:
         self._pg_url = pg_url.replace("postgres://", "postgresql://", 1)
         self._sender_conf = _sender_conf(http_url)
         self._sizes = (min_size, max_size)
-        self._pool: ConnectionPool[Connection[Row]] | None = None
+        self._query_timeout_s = query_timeout_s
+        self._pool: ConnectionPool[TimedConnection] | None = None
         self._lock = threading.Lock()
         self._idle_senders: list[Sender] = []
         self._probe_connection: Connection[Row] | None = None
@@ -69,8 +80,12 @@ class QuestDBPool:
         Raises:
             StoreUnavailable: the server does not answer.
         """
-        with self._connection() as connection, connection.cursor(binary=True) as cursor:
-            return cursor.execute(sql, params).fetchall()
+
+        def rows(connection: Connection[Row]) -> list[Row]:
+            with connection.cursor(binary=True) as cursor:
+                return cursor.execute(sql, params).fetchall()
+
+        return self._ask(rows)
 
     def execute(self, sql: str, params: Sequence[object] = ()) -> None:
         """Run a statement that returns nothing.
@@ -78,8 +93,7 @@ class QuestDBPool:
         Raises:
             StoreUnavailable: the server does not answer.
         """
-        with self._connection() as connection:
-            connection.execute(sql, params)
+        self._ask(lambda connection: connection.execute(sql, params))
 
     def write(self, *batches: Rows) -> None:
         """Append rows; acknowledged is durable but not yet visible.
@@ -210,15 +224,25 @@ class QuestDBPool:
             self._probe_connection.close()
             self._probe_connection = None
 
-    @contextmanager
-    def _connection(self) -> Iterator[Connection[Row]]:
+    def _ask(self, question: Callable[[Connection[Row]], Answer]) -> Answer:
+        """The answer, asked for again when a kept connection was of a server that was restarted since.
+
+        The pool's own check would ask twice each time, and pause longer after each dead connection.
+        """
         try:
-            with self._opened().connection(timeout=5) as connection:
-                yield connection
-        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+            with self._opened().connection(timeout=CONNECTION_TIMEOUT_S) as connection:
+                return question(connection)
+        except PoolTimeout as error:
+            raise _unavailable(error) from error
+        except (psycopg.OperationalError, psycopg.InterfaceError):
+            self._opened().drain()
+        try:
+            with self._opened().connection(timeout=CONNECTION_TIMEOUT_S) as connection:
+                return question(connection)
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise _unavailable(error) from error
 
-    def _opened(self) -> ConnectionPool[Connection[Row]]:
+    def _opened(self) -> ConnectionPool[TimedConnection]:
         with self._lock:
             if self._pool is None:
                 self._pool = ConnectionPool(
@@ -226,7 +250,8 @@ class QuestDBPool:
                     min_size=self._sizes[0],
                     max_size=self._sizes[1],
                     kwargs=_CONNECT,
-                    check=_check,
+                    connection_class=TimedConnection,
+                    configure=self._set_timeout,
                     max_lifetime=3600,
                     reconnect_timeout=1,  # then anew with the next request, not after a grown pause
                     name="questdb",
@@ -234,9 +259,8 @@ class QuestDBPool:
                 )
             return self._pool
 
-
-def _check(connection: Connection[Row]) -> None:
-    connection.execute("SELECT 1")  # the pool's own check sends an empty query, which QuestDB refuses
+    def _set_timeout(self, connection: TimedConnection) -> None:
+        connection.timeout_s = self._query_timeout_s
 
 
 def _sender_conf(http_url: str) -> str:

@@ -17,7 +17,7 @@ from cift_core.models import Backtest, Ingestion
 from cift_core.stores import Stores
 from deploy.native.errors import StackError
 from deploy.native.stack import Stack
-from tests.waiting import wait_for
+from tests.waiting import freeze, wait_for
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Service:
         pids = [pid for name in names for pid in family(self.stack.pid(name))]
         try:
             for pid in pids:
-                os.kill(pid, signal.SIGSTOP)
+                freeze(pid)
             yield
         finally:
             for pid in pids:

@@ -63,11 +63,16 @@ def test_postgres_away_when_the_message_arrives(service: Service, alice: Client)
 def test_a_server_that_is_away_is_a_503_and_no_500(service: Service, alice: Client) -> None:
     job_id = alice.submit()
     alice.succeeded(job_id)
+    assert [alice.get(f"/backtests/{job_id}/trades") for _ in range(8)]
     with service.stopped("questdb"):
         answer = alice.send("GET", f"/api/v1/backtests/{job_id}/trades")
         assert (answer.status_code, answer.json()["code"]) == (503, "questdb_unavailable")
         assert answer.headers["Retry-After"]
         assert alice.job(job_id)["status"] == "succeeded"
+    for _ in range(8):  # by both web processes, whose idle connections are all dead
+        began = time.monotonic()
+        assert alice.get(f"/backtests/{job_id}/trades")["items"]
+        assert time.monotonic() - began < 2
     with service.stopped("postgres"):
         for method, path in (("GET", f"/backtests/{job_id}"), ("POST", f"/backtests/{job_id}/cancel")):
             answer = alice.send(method, f"/api/v1{path}")
