@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from cift_core.errors import did_you_mean
 
 EPOCH_UNITS = {"s": 6, "ms": 3, "us": 0, "ns": -3}  # the power of ten that makes microseconds
-MIN_US = 0  # what QuestDB stores: 1970 ..
-MAX_US = 253_402_300_799_999_999  # .. 9999-12-31T23:59:59.999999Z
+MIN_US = 0  # what can be read back exactly, as a float64 and as int64 nanoseconds: 1970 ..
+MAX_US = 9_007_113_599_999_999  # .. 2255-06-04T23:59:59.999999Z
 _BAD_US = -1
 _ISO_DATE = r"\d{4}-?\d{2}-?\d{2}"
 _ISO_ZONE = r"(?:Z|[+-]\d{2}(?::?\d{2})?)"
@@ -98,7 +98,7 @@ def parse_times(text: pa.StringArray, form: TimeFormat) -> tuple[np.ndarray, lis
         Fault(empty, lambda _: "timestamp is empty"),
         Fault(unreadable, why_unreadable),
         Fault(finer, lambda row: f"timestamp {shown(row)} is finer than a microsecond"),
-        Fault(outside, lambda row: f"timestamp {shown(row)} lies outside 1970-01-01 .. 9999-12-31{hint}"),
+        Fault(outside, lambda row: f"timestamp {shown(row)} lies outside 1970-01-01 .. 2255-06-04{hint}"),
     ]
 
 

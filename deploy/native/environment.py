@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -47,7 +47,7 @@ def establish(root: Path, usual_ports: bool) -> dict[str, str]:
     chosen: set[int] = set()
     for key, usual in USUAL_PORTS.items():
         wanted = port(env, key) if key in kept else usual if usual_ports else None
-        number = wanted if wanted and wanted not in chosen and _is_free(wanted) else _free_port(chosen)
+        number = wanted if wanted and wanted not in chosen and _is_free(wanted) else free_port(chosen)
         chosen.add(number)
         env[key] = _with_port(env[key], number)
     _write(root / "env", env)
@@ -112,7 +112,8 @@ def _is_free(number: int) -> bool:
         return True
 
 
-def _free_port(taken: set[int]) -> int:
+def free_port(taken: Collection[int] = ()) -> int:
+    """A port of 127.0.0.1 that nobody listens on, and none of those `taken`."""
     candidates = secrets.SystemRandom().sample(FREE_PORTS, len(FREE_PORTS))
     return next(number for number in candidates if number not in taken and _is_free(number))
 
