@@ -71,24 +71,33 @@ def _work_and_end(opened: Stores, claim: Claim, lease: Lease, work: Work) -> Non
     try:
         values: dict[str, Any] = {**work(opened, lease), "progress": 1.0}
         lease.check()
-        status = JobStatus.SUCCEEDED
+        _finish(opened, claim, JobStatus.SUCCEEDED, values)
     except LeaseLost:
         log.warning("job.lease_lost")
-        return
     except JobCancelled:
-        status, values = JobStatus.CANCELLED, {}
-    except Exception as error:
-        if isinstance(error, StoreUnavailable):
-            _end(opened, claim, jobs.release)
-            raise
-        status, values = JobStatus.FAILED, {"error": _failure(error)}
-    except BaseException:
-        _end(opened, claim, jobs.release)  # the worker is told to leave
+        _finish(opened, claim, JobStatus.CANCELLED, {})
+    except StoreUnavailable:
+        _release(opened, claim)
         raise
-    if _end(opened, claim, lambda session, held: jobs.finish(session, held, status, **values)):
+    except Exception as error:  # noqa: BLE001  the edge
+        _finish(opened, claim, JobStatus.FAILED, {"error": _failure(error)})
+    except BaseException:
+        _release(opened, claim)  # the worker is told to leave
+        raise
+
+
+def _finish(opened: Stores, claim: Claim, status: JobStatus, values: dict[str, Any]) -> None:
+    with opened.postgres.transaction() as session:
+        ours = jobs.finish(session, claim, status, **values)
+    if ours:
         log.info("job.ended", status=status, error=values.get("error"))
     else:
         log.warning("job.lease_lost")
+
+
+def _release(opened: Stores, claim: Claim) -> None:
+    with opened.postgres.transaction() as session:
+        jobs.release(session, claim)
 
 
 def _failure(error: Exception) -> dict[str, str]:
@@ -107,8 +116,3 @@ def _failure(error: Exception) -> dict[str, str]:
         "code": "internal_error",
         "detail": "An error on our side; the operators find it in the log under this job's id.",
     }
-
-
-def _end(opened: Stores, claim: Claim, how: Callable[[Session, Claim], bool]) -> bool:
-    with opened.postgres.transaction() as session:
-        return how(session, claim)

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from cift_core.errors import StoreUnavailable
 from cift_core.models import Backtest, Ingestion, JobColumns
 from cift_core.services import idempotency, ingestions, jobs
 from cift_tasks.app import app, stores
@@ -18,7 +19,7 @@ KINDS: tuple[tuple[type[JobColumns], str, Enqueue], ...] = (
 )
 
 
-@app.task(name="cift.maintenance.requeue_stale")  # type: ignore[untyped-decorator]
+@app.task(name="cift.maintenance.requeue_stale", throws=StoreUnavailable)  # type: ignore[untyped-decorator]
 def requeue_stale() -> None:
     """Free what a lost worker held, end what is out of attempts, send what the broker lost."""
     opened = stores()
@@ -35,7 +36,7 @@ def requeue_stale() -> None:
                 enqueue(session, job_id)
 
 
-@app.task(name="cift.maintenance.remove_uploads")  # type: ignore[untyped-decorator]
+@app.task(name="cift.maintenance.remove_uploads", throws=StoreUnavailable)  # type: ignore[untyped-decorator]
 def remove_uploads() -> None:
     """Remove the uploaded files whose ingestion has ended, or never came to be."""
     opened = stores()
@@ -43,7 +44,7 @@ def remove_uploads() -> None:
         ingestions.remove_ended_uploads(session, opened.settings)
 
 
-@app.task(name="cift.maintenance.forget_answers")  # type: ignore[untyped-decorator]
+@app.task(name="cift.maintenance.forget_answers", throws=StoreUnavailable)  # type: ignore[untyped-decorator]
 def forget_answers() -> None:
     """Remove the answers kept for an `Idempotency-Key` once they are older than a day."""
     with stores().postgres.transaction() as session:
