@@ -13,6 +13,7 @@ import pytest
 from deploy.native import postgres
 from deploy.native.environment import USUAL_PORTS, password
 from deploy.native.stack import Stack
+from tests.waiting import wait_for
 
 LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
 LISTEN = "0A"
@@ -39,6 +40,13 @@ def command_lines(root: Path) -> dict[int, str]:
         if entry.name.isdigit() and any(where.is_relative_to(folder) for folder in folders):
             found[int(entry.name)] = text
     return found
+
+
+def wait_for_successor(stack: Stack, name: str, before: int) -> None:
+    """Return when the supervisor has a process of this program that is not the one from `before`."""
+    wait_for(
+        lambda: [info for info in stack.status() if info["name"] == name and info["pid"] not in (0, before)]
+    )
 
 
 def listening_ports(stack: Stack) -> set[int]:
