@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,16 +69,10 @@ class Service:
     @contextmanager
     def frozen(self, *names: str) -> Iterator[None]:
         """With these programs alive and mute (SIGSTOP); they answer again afterwards."""
-        pids = [pid for name in names for pid in family(self.stack.pid(name))]
-        try:
-            for pid in pids:
-                freeze(pid)
+        with frozen([pid for name in names for pid in family(self.stack.pid(name))]):
             yield
-        finally:
-            for pid in pids:
-                send_signal(pid, signal.SIGCONT)
-            for name in names:
-                self.stack.wait_until_ready(name)
+        for name in names:
+            self.stack.wait_until_ready(name)
 
     def kill(self, name: str) -> None:
         """kill -9 of a program and all its processes; returns when the supervisor has started it again."""
@@ -102,6 +96,18 @@ class Service:
             return self.stack.pid(name) != before
         except StackError:
             return False
+
+
+@contextmanager
+def frozen(pids: Sequence[int]) -> Iterator[None]:
+    """With these processes standing still."""
+    try:
+        for pid in pids:
+            freeze(pid)
+        yield
+    finally:
+        for pid in pids:
+            send_signal(pid, signal.SIGCONT)
 
 
 def family(pid: int) -> list[int]:

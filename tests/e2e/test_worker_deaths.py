@@ -20,7 +20,7 @@ from deploy.native.environment import foreign
 from tests.conftest import QUICK
 from tests.e2e import market
 from tests.e2e.client import Client, backtest
-from tests.e2e.service import Service
+from tests.e2e.service import Service, family, frozen
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("imported")
@@ -34,7 +34,7 @@ def result_of_aapl() -> list[dict[str, object]]:
 
 
 @contextmanager
-def second_worker(service: Service) -> Iterator[None]:
+def second_worker(service: Service) -> Iterator[subprocess.Popen[bytes]]:
     """Another worker for backtests beside the stack's own."""
     argv = [sys.executable, "-m", "celery", "-A", "cift_tasks.app", "worker", "-n", "second@%h"]
     env = foreign() | service.stack.env | QUICK
@@ -44,7 +44,7 @@ def second_worker(service: Service) -> Iterator[None]:
         subprocess.Popen([*argv, "-Q", "backtests", "-c", "1"], env=env, stdout=log, stderr=log) as worker,
     ):
         try:
-            yield
+            yield worker
         finally:
             worker.terminate()
 
@@ -74,23 +74,21 @@ def test_kill_9_of_the_worker_in_mid_job(
 def test_a_frozen_worker_cannot_overwrite_its_successor(
     service: Service, alice: Client, result_of_aapl: list[dict[str, object]]
 ) -> None:
-    with ExitStack() as freezing:
+    with ExitStack() as ending, ExitStack() as freezing:
         with service.frozen("questdb"):
             job_id = alice.submit()
             service.running(job_id)
-            freezing.enter_context(service.frozen("worker"))
-        with second_worker(service):
-            job = alice.succeeded(job_id)
-            successor = service.backtest(job_id)
-            assert (job["attempt"], successor.result_attempt) == (2, 2)
-    wait_for(lambda: lost_lease(service, job_id), what="the first worker notices")
-    after = service.backtest(job_id)
-    assert (after.result_attempt, after.finished_at, after.task_id, after.metrics) == (
-        2,
-        successor.finished_at,
-        successor.task_id,
-        successor.metrics,
-    )
+            first = freezing.enter_context(ExitStack())
+            first.enter_context(service.frozen("worker"))
+            second = ending.enter_context(second_worker(service))
+            service.running(job_id, attempt=2)
+            freezing.enter_context(frozen(family(second.pid)))
+        first.close()
+        wait_for(lambda: lost_lease(service, job_id), what="the first worker notices")
+        assert service.backtest(job_id).result_attempt != 1
+        freezing.close()
+        job = alice.succeeded(job_id)
+    assert service.backtest(job_id).result_attempt == job["attempt"] >= 2
     assert alice.items(f"/backtests/{job_id}/equity") == result_of_aapl
 
 
