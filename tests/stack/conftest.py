@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tempfile
@@ -71,10 +72,10 @@ def secrets_on_command_lines(stack: Stack) -> list[str]:
 
 
 def _socket_inodes(pid: int) -> list[str]:
+    """The inodes of a process's sockets; none when it has ended meanwhile."""
     links = []
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            links.append(os.readlink(entry))
-        except FileNotFoundError:
-            continue
+    with contextlib.suppress(FileNotFoundError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                links.append(os.readlink(entry))
     return [found[1] for link in links if (found := re.fullmatch(r"socket:\[(\d+)\]", link))]
