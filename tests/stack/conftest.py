@@ -74,8 +74,8 @@ def secrets_on_command_lines(stack: Stack) -> list[str]:
 def _socket_inodes(pid: int) -> list[str]:
     """The inodes of a process's sockets; none when it has ended meanwhile."""
     links = []
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         for entry in Path(f"/proc/{pid}/fd").iterdir():
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 links.append(os.readlink(entry))
     return [found[1] for link in links if (found := re.fullmatch(r"socket:\[(\d+)\]", link))]
