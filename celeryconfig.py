@@ -14,7 +14,7 @@ broker_transport_options = {
     "visibility_timeout": VISIBILITY_TIMEOUT_S,
     "unacked_restore_interval": 1,
     "unacked_restore_throttle": 1,
-    "socket_timeout": 5,
+    "socket_timeout": 2,
     "socket_connect_timeout": 2,
     "socket_keepalive": True,
     "health_check_interval": 10,
@@ -59,8 +59,13 @@ task_annotations = {
     "cift.backtests.run": {"soft_time_limit": 1_800, "time_limit": 1_860},
     "cift.ingestions.run": {"soft_time_limit": 3_600, "time_limit": 3_660},
     "cift.health.probe": {"soft_time_limit": 20, "time_limit": 30},
+    "cift.health.canary": {"soft_time_limit": 10, "time_limit": 20},
     "cift.maintenance.requeue_stale": {"soft_time_limit": 10, "time_limit": 20},
     "cift.maintenance.remove_uploads": {"soft_time_limit": 60, "time_limit": 90},
+    "cift.maintenance.settle_instruments": {"soft_time_limit": 300, "time_limit": 330},
+    "cift.maintenance.forget_alerts": {"soft_time_limit": 300, "time_limit": 330},
+    "cift.maintenance.drop_old_series": {"soft_time_limit": 150, "time_limit": 180},
+    "cift.maintenance.seal_audit_trail": {"soft_time_limit": 50, "time_limit": 60},
     "cift.maintenance.forget_answers": {"soft_time_limit": 300, "time_limit": 330},
 }
 
@@ -80,6 +85,26 @@ beat_schedule = {
         "task": "cift.maintenance.remove_uploads",
         "schedule": 60.0,
         "options": {"expires": 60.0},
+    },
+    "settle instruments": {
+        "task": "cift.maintenance.settle_instruments",
+        "schedule": 30.0,
+        "options": {"expires": 30.0},
+    },
+    "seal the audit trail": {
+        "task": "cift.maintenance.seal_audit_trail",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
+    },
+    "forget old alerts": {
+        "task": "cift.maintenance.forget_alerts",
+        "schedule": 3600.0,
+        "options": {"expires": 3600.0},
+    },
+    "drop old series": {
+        "task": "cift.maintenance.drop_old_series",
+        "schedule": 3600.0,
+        "options": {"expires": 3600.0},
     },
     "forget old idempotency keys": {
         "task": "cift.maintenance.forget_answers",

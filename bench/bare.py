@@ -23,8 +23,9 @@ def noop() -> None:
 def create_app() -> Flask:
     """`GET /` answers after one pooled `SELECT 1`, on the product's own pool settings."""
     app = Flask("bare")
-    app.config["SQLALCHEMY_DATABASE_URI"] = sqlalchemy_url(os.environ["CIFT_POSTGRES_URL"])
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(20, 10)
+    url = os.environ["CIFT_POSTGRES_URL"]
+    app.config["SQLALCHEMY_DATABASE_URI"] = sqlalchemy_url(url)
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(url, 20, 10)
     database = SQLAlchemy(app)
 
     @app.get("/")

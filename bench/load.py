@@ -48,12 +48,9 @@ def run(load: Load, *, seconds: float, processes: int = 2, threads: int = 8) -> 
     elapsed_s = time.perf_counter() - began
     for child in children:
         child.join()
-    latencies: list[float] = []
     if wrong := [part for part in parts if isinstance(part, str)]:
         raise RuntimeError(wrong[0])
-    for part in parts:
-        latencies += part
-    latencies.sort()
+    latencies = sorted(latency for part in parts if not isinstance(part, str) for latency in part)
     return Measured(
         per_s=len(latencies) / elapsed_s,
         p50_ms=latencies[len(latencies) // 2] * 1e3,

@@ -14,6 +14,10 @@ from marshmallow import ValidationError
 from marshmallow.validate import OneOf, Range
 
 SECRET_MIN_CHARS = 32
+MAKE_ENCRYPTION_KEY = (
+    "python -c 'import base64, secrets; print(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())'"
+)
+_ENCRYPTION_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
 _EXAMPLE_SECRET = re.compile(r"change.?me|example|secret|password|your.?key|\.\.\.", re.IGNORECASE)
 _ENCODED = "in a user or password write / ? # @ : % as %2F %3F %23 %40 %3A %25"
 _QUERY_PASSWORD = re.compile(r"((?:^|&)[^=&]*password=)[^&]*", re.IGNORECASE)
@@ -40,6 +44,7 @@ class Settings:
     data_dir: Path
     upload_dir: Path
     secret_key: str
+    encryption_keys: tuple[str, ...]
     log_level: str
     log_format: str
     bcrypt_rounds: int
@@ -48,16 +53,23 @@ class Settings:
     queued_too_long_s: float
     probe_interval_s: float
     probe_timeout_s: float
+    canary_timeout_s: float
+    alert_after_failures: int
     max_upload_bytes: int
     max_unpacked_bytes: int
     max_bars_per_job: int
+    max_jobs_in_flight: int
+    series_kept_days: int
+    requests_per_minute: int
+    submits_per_minute: int
+    failed_logins_per_minute: int
     trusted_proxies: int
 
     def __repr__(self) -> str:
         shown = []
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name == "secret_key":
+            if field.name in ("secret_key", "encryption_keys"):
                 value = "***"
             elif field.name.endswith("_url"):
                 value = masked(value)
@@ -99,6 +111,7 @@ def load_settings() -> Settings:
         problems.setdefault(name, []).append(message)
     if problems:
         raise SettingsError(problems)
+    values["encryption_keys"] = tuple(_listed(values["encryption_keys"]))
     values["upload_dir"] = values["upload_dir"] or values["data_dir"] / ".uploads"
     return Settings(**values)
 
@@ -135,17 +148,25 @@ def _read(env: Env) -> dict[str, Any]:
         "data_dir": env.path("CIFT_DATA_DIR", validate=_absolute),
         "upload_dir": env.path("CIFT_UPLOAD_DIR", None, validate=_absolute),
         "secret_key": env.str("CIFT_SECRET_KEY", validate=_secret),
+        "encryption_keys": env.str("CIFT_ENCRYPTION_KEYS", validate=_encryption_keys),
         "log_level": env.str("CIFT_LOG_LEVEL", "info", validate=OneOf(["debug", "info", "warning", "error"])),
         "log_format": env.str("CIFT_LOG_FORMAT", "json", validate=OneOf(["json", "console"])),
         "bcrypt_rounds": env.int("CIFT_BCRYPT_ROUNDS", 12, validate=Range(4, 20)),
         "lease_s": env.float("CIFT_LEASE_S", 30.0, validate=Range(1, 3600)),
         "requeue_interval_s": env.float("CIFT_REQUEUE_INTERVAL_S", 10.0, validate=Range(0.5, 3600)),
         "queued_too_long_s": env.float("CIFT_QUEUED_TOO_LONG_S", 30.0, validate=Range(1, 86_400)),
-        "probe_interval_s": env.float("CIFT_PROBE_INTERVAL_S", 15.0, validate=Range(1, 3600)),
+        "probe_interval_s": env.float("CIFT_PROBE_INTERVAL_S", 5.0, validate=Range(1, 3600)),
         "probe_timeout_s": env.float("CIFT_PROBE_TIMEOUT_S", 2.0, validate=Range(0.1, 2.5)),
+        "canary_timeout_s": env.float("CIFT_CANARY_TIMEOUT_S", 30.0, validate=Range(1, 3600)),
+        "alert_after_failures": env.int("CIFT_ALERT_AFTER_FAILURES", 3, validate=Range(1, 100)),
         "max_upload_bytes": env.int("CIFT_MAX_UPLOAD_BYTES", 256 * 2**20, validate=Range(1)),
         "max_unpacked_bytes": env.int("CIFT_MAX_UNPACKED_BYTES", 16 * 2**30, validate=Range(1)),
         "max_bars_per_job": env.int("CIFT_MAX_BARS_PER_JOB", 20_000_000, validate=Range(1)),
+        "max_jobs_in_flight": env.int("CIFT_MAX_JOBS_IN_FLIGHT", 16, validate=Range(1, 10_000)),
+        "series_kept_days": env.int("CIFT_SERIES_KEPT_DAYS", 365, validate=Range(1, 36_500)),
+        "requests_per_minute": env.int("CIFT_REQUESTS_PER_MINUTE", 6_000, validate=Range(1)),
+        "submits_per_minute": env.int("CIFT_SUBMITS_PER_MINUTE", 1_200, validate=Range(1)),
+        "failed_logins_per_minute": env.int("CIFT_FAILED_LOGINS_PER_MINUTE", 60, validate=Range(1)),
         "trusted_proxies": env.int("CIFT_TRUSTED_PROXIES", 0, validate=Range(0, 10)),
     }
 
@@ -192,6 +213,24 @@ def _secret(value: str) -> None:
         raise ValidationError(f"Must have at least {SECRET_MIN_CHARS} characters, has {len(value)}; {how}.")
     if _EXAMPLE_SECRET.search(value) or len(set(value)) < 10:
         raise ValidationError(f"Looks like an example; {how}.")
+
+
+def _encryption_keys(value: str) -> None:
+    keys = _listed(value)
+    how = f"make one with: {MAKE_ENCRYPTION_KEY}"
+    if not keys:
+        raise ValidationError(
+            f"Must hold one key, or several with commas between them, the newest first; {how}."
+        )
+    for place, key in enumerate(keys, 1):
+        if not _ENCRYPTION_KEY.fullmatch(key) or len(set(key)) < 10:
+            raise ValidationError(f"Key {place} is not 32 random bytes in URL-safe base64; {how}.")
+    if len(set(keys)) < len(keys):
+        raise ValidationError("Holds the same key twice.")
+
+
+def _listed(value: str) -> list[str]:
+    return value.replace(",", " ").split()
 
 
 def _sentences(messages: Any) -> list[str]:

@@ -5,10 +5,18 @@ from types import FrameType
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_init, worker_process_init, worker_process_shutdown
+from celery.signals import (
+    after_task_publish,
+    beat_init,
+    setup_logging,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+)
 
 from cift_core.errors import StoreUnavailable
 from cift_core.logs import configure_logs, logger
+from cift_core.services import workers
 from cift_core.settings import SettingsError, settings
 from cift_core.stores import Stores, open_stores
 from cift_core.strategies import warm_up
@@ -38,7 +46,8 @@ def _configure_logs(**_: Any) -> None:
 @worker_init.connect  # type: ignore[untyped-decorator]
 def _start_worker(**_: Any) -> None:
     _check_broker()
-    warm_up()  # before the fork: a child must be up within worker_proc_alive_timeout, also on a busy machine
+    if "backtests" in app.amqp.queues.consume_from:
+        warm_up()  # before the fork: a child must be up within worker_proc_alive_timeout, also if all is busy
 
 
 def _check_broker() -> None:
@@ -56,6 +65,18 @@ def _check_broker() -> None:
         log.warning("broker.not_checked", exc_info=True)
     finally:
         opened.close()
+
+
+@beat_init.connect  # type: ignore[untyped-decorator]
+def _start_beat(**_: Any) -> None:
+    after_task_publish.connect(_note_tick, weak=False)
+
+
+def _note_tick(**_: Any) -> None:
+    try:
+        workers.note_tick(stores().broker)
+    except StoreUnavailable:
+        log.warning("tick.not_noted", exc_info=True)
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]

@@ -1,5 +1,6 @@
 """What every job's task does around its work: send, claim, lease, end."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -12,7 +13,7 @@ from sqlalchemy.orm import Session
 from cift_core.errors import CiftError, JobCancelled, LeaseLost, StoreUnavailable
 from cift_core.logs import bind_context, clear_context, logger
 from cift_core.models import JobColumns, JobStatus
-from cift_core.services import jobs
+from cift_core.services import dispatch, jobs
 from cift_core.services.jobs import Claim
 from cift_core.services.leases import Lease
 from cift_core.stores import Stores
@@ -22,6 +23,8 @@ from cift_tasks.app import stores
 log = logger(__name__)
 Work = Callable[[Stores, Lease], dict[str, Any]]
 RETRIES = 5
+BROKER_PAUSE_S = 5.0
+_broker = {"away_until_s": 0.0}  # time.monotonic
 
 
 def enqueue(session: Session, task: Task, model: type[JobColumns], job_id: UUID) -> None:
@@ -31,14 +34,24 @@ def enqueue(session: Session, task: Task, model: type[JobColumns], job_id: UUID)
     """
 
     def send() -> None:
-        try:
-            task.apply_async((str(job_id),))
-        except OperationalError:
-            log.warning("job.not_sent", job_id=str(job_id), exc_info=True)
+        if not _sent(task, job_id):
             with transaction(session):
-                jobs.mark_undispatched(session, model, job_id)
+                dispatch.mark_undispatched(session, model, job_id)
 
     after_commit(session, send)
+
+
+def _sent(task: Task, job_id: UUID) -> bool:
+    """Whether the broker took the message; when it did not, nobody waits for it in the next seconds."""
+    if time.monotonic() < _broker["away_until_s"]:
+        return False
+    try:
+        task.apply_async((str(job_id),))
+    except OperationalError:
+        _broker["away_until_s"] = time.monotonic() + BROKER_PAUSE_S
+        log.warning("job.not_sent", job_id=str(job_id), exc_info=True)
+        return False
+    return True
 
 
 def run_job(task: Task, model: type[JobColumns], job_id: str, work: Work) -> None:
@@ -57,7 +70,7 @@ def run_job(task: Task, model: type[JobColumns], job_id: str, work: Work) -> Non
             log.info("job.walked_away")
             return
         with Lease(opened.postgres, claim, lease_s) as lease:
-            _work_and_end(opened, claim, lease, work)
+            _work_and_end(opened, task, claim, lease, work)
     except StoreUnavailable as error:
         log.warning("job.retried", exc_info=True)
         if task.request.retries < RETRIES:
@@ -67,29 +80,31 @@ def run_job(task: Task, model: type[JobColumns], job_id: str, work: Work) -> Non
         clear_context()
 
 
-def _work_and_end(opened: Stores, claim: Claim, lease: Lease, work: Work) -> None:
+def _work_and_end(opened: Stores, task: Task, claim: Claim, lease: Lease, work: Work) -> None:
     try:
         values: dict[str, Any] = {**work(opened, lease), "progress": 1.0}
         lease.check()
-        _finish(opened, claim, JobStatus.SUCCEEDED, values)
+        _finish(opened, task, claim, JobStatus.SUCCEEDED, values)
     except LeaseLost:
         log.warning("job.lease_lost")
     except JobCancelled:
-        _finish(opened, claim, JobStatus.CANCELLED, {})
+        _finish(opened, task, claim, JobStatus.CANCELLED, {})
     except StoreUnavailable:
         _release(opened, claim)
         raise
     except Exception as error:  # noqa: BLE001  the edge
-        _finish(opened, claim, JobStatus.FAILED, {"error": _failure(error)})
+        _finish(opened, task, claim, JobStatus.FAILED, {"error": _failure(error)})
     except BaseException:
         _release(opened, claim)  # the worker is told to leave
         raise
 
 
-def _finish(opened: Stores, claim: Claim, status: JobStatus, values: dict[str, Any]) -> None:
+def _finish(opened: Stores, task: Task, claim: Claim, status: JobStatus, values: dict[str, Any]) -> None:
     with opened.postgres.transaction() as session:
-        ours = jobs.finish(session, claim, status, **values)
-    if ours:
+        ended = jobs.finish(session, claim, status, **values)
+        if ended and ended.next_id:
+            enqueue(session, task, claim.model, ended.next_id)
+    if ended:
         log.info("job.ended", status=status, error=values.get("error"))
     else:
         log.warning("job.lease_lost")
@@ -97,7 +112,9 @@ def _finish(opened: Stores, claim: Claim, status: JobStatus, values: dict[str, A
 
 def _release(opened: Stores, claim: Claim) -> None:
     with opened.postgres.transaction() as session:
-        jobs.release(session, claim)
+        released = jobs.release(session, claim)
+    if not released:
+        log.warning("job.lease_lost")
 
 
 def _failure(error: Exception) -> dict[str, str]:

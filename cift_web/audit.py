@@ -25,7 +25,7 @@ def audit_change(
 
 def audit_refusal(code: str, status: int) -> None:
     """Write a refused or failed change, or a failed authentication, after its unit of work was undone."""
-    if "actor" not in g or (request.method in _SAFE_METHODS and status not in (401, 403)):
+    if "actor" not in g or (request.method in _SAFE_METHODS and status not in (401, 403, 429)):
         return
     resource_id = next(iter((request.view_args or {}).values()), None)
     details = {"code": code, "status": status, "method": request.method, "path": request.path[:512]}

@@ -7,7 +7,7 @@ from marshmallow.validate import OneOf
 
 from cift_core.engine import EXIT_REASONS, SIDES
 from cift_core.models import JobStatus
-from cift_web.schemas import AnswerSchema, Failure, LinksPart, UTCTime
+from cift_web.schemas import AnswerSchema, Failure, LinksPart, StoredPart, UTCTime
 
 PREFIX = "/api/v1/backtests"
 
@@ -21,6 +21,7 @@ def links_of(backtest_id: UUID) -> dict[str, str]:
 class OpenPosition(AnswerSchema):
     """What is held at the end when `close_at_end` is false."""
 
+    symbol = fields.String(metadata={"description": "With several symbols."})
     side = fields.String(required=True, validate=OneOf(SIDES))
     size = fields.Float(required=True)
     entry_time = fields.String(required=True)
@@ -51,6 +52,10 @@ class Metrics(AnswerSchema):
     rejected_orders = fields.Integer(required=True)
     ruined = fields.Boolean(required=True)
     open_position = fields.Nested(OpenPosition, required=True, allow_none=True)
+    open_positions = fields.List(
+        fields.Nested(OpenPosition),
+        metadata={"description": "With several symbols, in place of `open_position`."},
+    )
     exposure = _figure()
     turnover = _figure()
     win_rate = _figure()
@@ -63,14 +68,33 @@ class Metrics(AnswerSchema):
     buy_and_hold_return = _figure()
 
 
-class DataSeen(AnswerSchema):
-    """Exactly what the engine saw."""
+class DataSource(AnswerSchema):
+    """The stored rows that the bars are, or were built from."""
+
+    kind = fields.String(required=True, validate=OneOf(("bars", "ticks")))
+    interval = fields.String(required=True, allow_none=True, metadata={"description": "null of ticks"})
+
+
+class SymbolSeen(AnswerSchema):
+    """Exactly what the engine saw of a symbol."""
 
     rows = fields.Integer(required=True)
     first = fields.String(required=True)
     last = fields.String(required=True)
     prices = fields.String(required=True, validate=OneOf(["adjusted", "raw"]))
+    source = fields.Nested(DataSource)
     sha256 = fields.String(required=True)
+
+
+class DataSeen(SymbolSeen):
+    """Exactly what the engine saw: of its one symbol, or of several together, and of each."""
+
+    prices = fields.String(required=True, validate=OneOf(["adjusted", "raw", "mixed"]))
+    symbols = fields.Dict(
+        keys=fields.String(),
+        values=fields.Nested(SymbolSeen),
+        metadata={"description": "With several symbols: each."},
+    )
 
 
 class BacktestAnswer(AnswerSchema):
@@ -80,9 +104,9 @@ class BacktestAnswer(AnswerSchema):
     status = fields.String(required=True, validate=OneOf(tuple(JobStatus)))
     progress = fields.Float(required=True, metadata={"description": "0 to 1"})
     request = fields.Dict(required=True, metadata={"description": "With every default filled in."})
-    metrics = fields.Nested(Metrics, required=True, allow_none=True)
-    data = fields.Nested(DataSeen, required=True, allow_none=True)
-    error = fields.Nested(Failure, required=True, allow_none=True)
+    metrics = StoredPart(Metrics, required=True, allow_none=True)
+    data = StoredPart(DataSeen, required=True, allow_none=True)
+    error = StoredPart(Failure, required=True, allow_none=True)
     attempt = fields.Integer(required=True)
     task_id = fields.String(required=True, allow_none=True)
     engine_version = fields.String(required=True, allow_none=True)

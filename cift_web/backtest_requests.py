@@ -3,13 +3,13 @@
 from typing import Any
 
 import marshmallow as ma
-from marshmallow import fields
-from marshmallow.validate import Length, OneOf, Range
+from marshmallow.validate import Length, Range, Validator
 
 from cift_core.engine import INTERVALS, Execution
-from cift_core.engine.execution import SIZE_TYPES
+from cift_core.engine.execution import MAX_GOOD_FOR, SIZE_TYPES
 from cift_core.errors import InvalidInput
 from cift_core.models import JobStatus
+from cift_core.services.backtests import fitting
 from cift_web.bodies import nested_messages
 from cift_web.schemas import (
     SYMBOL,
@@ -23,18 +23,16 @@ from cift_web.schemas import (
     RequestSchema,
     Text,
     UTCTime,
+    Whole,
+    one_of,
 )
+from cift_web.strategy_requests import StrategyChoice
 
-BAR_INTERVALS = tuple(interval for interval in INTERVALS if interval != "tick")
 MAX_CASH = 1e15
+MAX_SYMBOLS = 200
 MAX_TAGS, MAX_TAG_CHARS = 20, 64
 MIN_POINTS, MAX_POINTS = 4, 10_000
 _DEFAULTS = vars(Execution())
-
-
-def one_of(choices: tuple[str, ...]) -> OneOf:
-    """A validator whose sentence lists the choices."""
-    return OneOf(choices, error="must be one of {choices}")
 
 
 def _fraction(name: str, **bounds: float) -> Number:
@@ -60,15 +58,45 @@ class ExecutionSchema(RequestSchema):
     commission_fixed = _fraction("commission_fixed", minimum=0)
     slippage_rate = _fraction("slippage_rate", minimum=0, exclusiveMaximum=1)
     allow_short = Flag(load_default=_DEFAULTS["allow_short"])
-    size = Part(Size, load_default=_DEFAULTS["size"])
+    size = Part(
+        Size,
+        load_default=_DEFAULTS["size"],
+        allow_none=True,
+        metadata={
+            "description": "null: an equal share of the equity for each symbol; with weights no other."
+        },
+    )
     fractional = Flag(load_default=_DEFAULTS["fractional"])
     stop_loss = _optional("stop_loss", exclusiveMinimum=0, exclusiveMaximum=1)
     take_profit = _optional("take_profit", exclusiveMinimum=0)
     trailing_stop = _optional("trailing_stop", exclusiveMinimum=0, exclusiveMaximum=1)
     stop_base = Text(load_default=_DEFAULTS["stop_base"], validate=one_of(("signal_close", "fill")))
     close_at_end = Flag(load_default=_DEFAULTS["close_at_end"])
+    good_for = Whole(
+        load_default=_DEFAULTS["good_for"],
+        metadata={
+            "minimum": 1,
+            "maximum": MAX_GOOD_FOR,
+            "description": "Bars that a limit or stop entry lives, where the strategy says nothing else.",
+        },
+    )
+    min_trade_value = Number(
+        load_default=_DEFAULTS["min_trade_value"],
+        metadata={"minimum": 0, "description": "Only with target weights: smaller changes are not traded."},
+    )
     risk_free_rate = _fraction("risk_free_rate", exclusiveMinimum=-1)
     periods_per_year = _optional("periods_per_year", exclusiveMinimum=0)
+
+
+class Distinct(Validator):
+    """Refuses a list that holds something twice."""
+
+    def __call__(self, value: list[str]) -> list[str]:
+        """The list."""
+        twice = [one for place, one in enumerate(value) if one in value[:place]]
+        if twice:
+            raise ma.ValidationError(f"must name each only once; twice: {', '.join(dict.fromkeys(twice))}")
+        return value
 
 
 class ExecutionPart(Part):
@@ -79,29 +107,6 @@ class ExecutionPart(Part):
             return dict(vars(Execution.from_mapping(value)))
         except InvalidInput as error:
             raise ma.ValidationError(nested_messages(error.errors, below="/execution")) from error
-
-
-class Params(fields.Dict):
-    """An object of numbers; which ones there are and their bounds is the strategy's to say."""
-
-    default_error_messages = {"invalid": "must be a JSON object", "null": "must not be null"}  # noqa: RUF012
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            raise self.make_error("invalid")
-        return value
-
-
-class StrategyChoice(RequestSchema):
-    """A built-in strategy; GET /strategies/catalog lists them. Parameters left out have their default."""
-
-    name = Text(required=True, metadata={"examples": ["sma_cross"]})
-    params = Params(
-        keys=fields.String(),
-        values=fields.Float(),
-        load_default=dict,
-        metadata={"examples": [{"fast": 10, "slow": 20}]},
-    )
 
 
 class BacktestRequest(RequestSchema):
@@ -116,10 +121,14 @@ class BacktestRequest(RequestSchema):
             )
         ),
         required=True,
-        validate=Length(equal=1, error="must name exactly one symbol for now"),
-        metadata={"examples": [["GOOG"]]},
+        validate=[Length(1, MAX_SYMBOLS, error="must name {min} to {max} symbols"), Distinct()],
+        metadata={
+            "uniqueItems": True,
+            "description": "On one cash account; of one moment entries are filled in this order.",
+            "examples": [["GOOG"]],
+        },
     )
-    interval = Text(required=True, validate=one_of(BAR_INTERVALS), metadata={"examples": ["1d"]})
+    interval = Text(required=True, validate=one_of(INTERVALS), metadata={"examples": ["1d"]})
     start = UTCTime(
         load_default=None, allow_none=True, metadata={"description": "Inclusive; null: all there is."}
     )
@@ -152,6 +161,13 @@ class BacktestRequest(RequestSchema):
 
     @ma.post_load
     def _to_json(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        if "strategy_id" not in data["strategy"]:
+            execution = Execution(**data["execution"])
+            try:
+                fitted = fitting(execution, data["strategy"], len(data["symbols"]))
+            except InvalidInput as error:
+                raise ma.ValidationError(nested_messages(error.errors, below="")) from error
+            data["execution"] = dict(vars(fitted))
         times = {name: UTCTime().serialize(name, data) for name in ("start", "end")}
         return {**data, **times, "tags": list(dict.fromkeys(data["tags"]))}
 

@@ -9,11 +9,13 @@ from cift_core.errors import FieldError, InvalidInput
 from cift_core.models import Backtest
 from cift_core.services import backtests as service
 from cift_core.services import idempotency, series
+from cift_core.stores.postgres import reading
 from cift_tasks.backtests import enqueue_backtest
 from cift_web.audit import audit_change
 from cift_web.backtest_answers import PREFIX, BacktestAnswer, BacktestPage, EquityPage, TradePage, links_of
 from cift_web.backtest_requests import BacktestQuery, BacktestRequest, EquityQuery
 from cift_web.database import db, stores
+from cift_web.etags import ETAG_HEADER, UNCHANGED, result_headers, unchanged
 from cift_web.jobs import accept
 from cift_web.resources import ACCEPTED_HEADERS, Resource
 from cift_web.schemas import Accepted, Idempotency, Page
@@ -31,18 +33,21 @@ backtests = Resource("backtests", url_prefix=PREFIX, description="Backtests and 
     answer=Accepted(),
     status=202,
     answer_headers=ACCEPTED_HEADERS,
-    problems=(409,),
+    problems=(404, 409),
 )
 def submit_backtest(request: dict[str, Any], headers: dict[str, Any]) -> Response:
     """Submit a backtest
 
-    Checked now; run by a worker as soon as one is free. `Location` tells how it goes.
+    Checked now; run by a worker as soon as one is free. `Location` tells how it goes. A saved strategy
+    runs as the version it has now, or the one named; changes made to it later do not reach the backtest.
     """
     session = db.session()
 
     def submit() -> Backtest:
-        backtest = service.submit(session, g.principal.user_id, request)
-        enqueue_backtest(session, backtest.id)
+        places = stores().settings.max_jobs_in_flight
+        backtest = service.submit(session, g.principal.user_id, request, max_in_flight=places)
+        if backtest.dispatched_at is not None:
+            enqueue_backtest(session, backtest.id)
         return backtest
 
     return accept(
@@ -64,13 +69,24 @@ def list_backtests(query: dict[str, Any]) -> dict[str, Any]:
     return {"items": found, "next": following}
 
 
-@backtests.operation("GET", "/<uuid:backtest_id>", access=READ, answer=BacktestAnswer(), problems=(404,))
-def get_backtest(backtest_id: UUID) -> Backtest:
+@backtests.operation(
+    "GET",
+    "/<uuid:backtest_id>",
+    access=READ,
+    answer=BacktestAnswer(),
+    answer_headers=ETAG_HEADER,
+    problems=(404,),
+    doc=UNCHANGED,
+)
+def get_backtest(backtest_id: UUID) -> Any:
     """Read a backtest
 
-    How far it is and, when it succeeded, its metrics and what data it saw.
+    How far it is and, when it succeeded, its metrics and what data it saw. A finished one never changes and
+    has an ETag.
     """
-    return service.get(db.session(), g.principal.user_id, backtest_id)
+    backtest = service.get(db.session(), g.principal.user_id, backtest_id)
+    headers = result_headers(backtest)
+    return unchanged(headers) or (backtest, headers)
 
 
 @backtests.operation(
@@ -79,16 +95,22 @@ def get_backtest(backtest_id: UUID) -> Backtest:
     access=READ,
     query=Page(),
     answer=TradePage(),
-    problems=(404,),
+    answer_headers=ETAG_HEADER,
+    problems=(404, 410),
+    doc=UNCHANGED,
+    own_transactions=True,
 )
 def list_backtest_trades(query: dict[str, Any], backtest_id: UUID) -> Response:
     """List the trades
 
-    In exit order; none before the backtest succeeded.
+    In exit order; none before the backtest succeeded, 410 when they are not kept any longer.
     """
-    backtest = service.get(db.session(), g.principal.user_id, backtest_id)
+    backtest = _read(backtest_id)
+    headers = result_headers(backtest)
+    if same := unchanged(headers):
+        return same
     items, following = series.read_trades(stores().questdb, backtest, query.get("cursor"), query["limit"])
-    return jsonify(items=items, next=following)
+    return _part(items, following, headers)
 
 
 @backtests.operation(
@@ -97,23 +119,29 @@ def list_backtest_trades(query: dict[str, Any], backtest_id: UUID) -> Response:
     access=READ,
     query=EquityQuery(),
     answer=EquityPage(),
-    problems=(404,),
+    answer_headers=ETAG_HEADER,
+    problems=(404, 410),
+    doc=UNCHANGED,
+    own_transactions=True,
 )
 def list_backtest_equity(query: dict[str, Any], backtest_id: UUID) -> Response:
     """Read the equity
 
-    In time order, one item per bar; none before the backtest succeeded.
+    In time order, one item per bar; none before the backtest succeeded, 410 when it is not kept any longer.
     """
     cursor, max_points = query.get("cursor"), query.get("max_points")
     if cursor is not None and max_points is not None:
         detail = "thins the whole curve and can't be combined with cursor; leave one out"
         raise InvalidInput("invalid_request", f"max_points {detail}.", [FieldError("/max_points", detail)])
-    backtest = service.get(db.session(), g.principal.user_id, backtest_id)
+    backtest = _read(backtest_id)
+    headers = result_headers(backtest)
+    if same := unchanged(headers):
+        return same
     if max_points is not None:
         items = series.read_thinned_equity(stores().questdb, backtest, max_points)
-        return jsonify(items=items, next=None)
+        return _part(items, None, headers)
     items, following = series.read_equity(stores().questdb, backtest, cursor, query["limit"])
-    return jsonify(items=items, next=following)
+    return _part(items, following, headers)
 
 
 @backtests.operation(
@@ -137,3 +165,15 @@ def delete_backtest(backtest_id: UUID) -> Response:
     service.delete(session, g.principal.user_id, backtest_id)
     audit_change(session, backtest_id)
     return current_app.response_class(status=204)
+
+
+def _part(items: list[dict[str, Any]], following: str | None, headers: dict[str, str]) -> Response:
+    response = jsonify(items=items, next=following)
+    response.headers.update(headers)
+    return response
+
+
+def _read(backtest_id: UUID) -> Backtest:
+    """The backtest, without a connection to PostgreSQL held while QuestDB is asked."""
+    with reading(db.session()) as session:
+        return service.get(session, g.principal.user_id, backtest_id)

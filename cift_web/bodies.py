@@ -11,7 +11,7 @@ from webargs.flaskparser import FlaskParser, is_json_request
 from webargs.multidictproxy import MultiDictProxy
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
-from cift_core.errors import FieldError, InvalidInput
+from cift_core.errors import FieldError, InvalidInput, pointer_to
 
 MAX_EXACT_INTEGER = 2**53 - 1
 MAX_DEPTH = 32
@@ -103,11 +103,6 @@ def nested_messages(fields: tuple[FieldError, ...], below: str) -> dict[str, Any
     return messages
 
 
-def pointer_to(parent: str, name: object) -> str:
-    """The JSON pointer of a member of `parent`."""
-    return f"{parent}/{str(name).replace('~', '~0').replace('/', '~1')}"
-
-
 def _sentence(fields: list[FieldError]) -> str:
     first = fields[0]
     place = first.pointer or "the body"
@@ -157,7 +152,7 @@ def _flaw(value: Any) -> str | None:
     if isinstance(value, str):
         plain = value.isascii() and "\x00" not in value
         if not plain and any(c == "\x00" or "\ud800" <= c <= "\udfff" for c in value):
-            return f"has a character that can't be kept: {value!a}"
+            return "has a character that can't be kept: NUL, or half of a surrogate pair"
     elif isinstance(value, float) and not isfinite(value):
         return "must be a finite number; JSON has no NaN and no Infinity"
     elif isinstance(value, int) and abs(value) > MAX_EXACT_INTEGER:

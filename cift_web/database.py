@@ -7,6 +7,7 @@ from flask_sqlalchemy import SQLAlchemy
 
 from cift_core.models import Base
 from cift_core.services.health import Health
+from cift_core.services.hot_data import HotData
 from cift_core.settings import Settings
 from cift_core.stores import Stores, open_stores
 from cift_core.stores.postgres import engine_options, sqlalchemy_url
@@ -21,12 +22,18 @@ def bind_stores(app: Flask, settings: Settings) -> None:
     """Give the app its stores and its session; no socket is opened before the first use."""
     opened = open_stores(settings, "web")
     app.extensions["stores"] = opened
+    app.extensions["hot_data"] = HotData(opened.cache)
     app.extensions["health"] = Health(opened)
     app.config["SQLALCHEMY_DATABASE_URI"] = sqlalchemy_url(settings.postgres_url)
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(POOL_SIZE, MAX_OVERFLOW)
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings.postgres_url, POOL_SIZE, MAX_OVERFLOW)
     db.init_app(app)
 
 
 def stores() -> Stores:
     """The stores of the current app."""
     return cast(Stores, current_app.extensions["stores"])
+
+
+def hot_data() -> HotData:
+    """What the current app keeps in the cache."""
+    return cast(HotData, current_app.extensions["hot_data"])

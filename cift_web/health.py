@@ -20,7 +20,7 @@ class Live(AnswerSchema):
 
 
 class Ready(AnswerSchema):
-    """Whether every store answers; `details` only when asked for."""
+    """Whether every store answers; `details` of these and of workers and beat only when asked for."""
 
     ready = fields.Boolean(required=True)
     checks = fields.Dict(
@@ -33,7 +33,10 @@ class ReadyQuery(RequestSchema):
     """What to tell."""
 
     verbose = Text(
-        metadata={"description": "Given with any value: also latency and reason of each check."},
+        metadata={
+            "description": "Given with any value: also latency and reason of each store, of workers (the "
+            "longest round trip of a task) and of beat (the age of its last message)."
+        },
     )
 
 

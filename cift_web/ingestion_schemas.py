@@ -7,9 +7,18 @@ from marshmallow import fields
 from marshmallow.validate import Length, OneOf
 
 from cift_core.models import JobStatus
-from cift_core.services.bar_files import INTERVALS, OPTIONAL, REQUIRED, SYMBOL
-from cift_core.services.ingestion_requests import FORMATS
-from cift_web.schemas import AnswerSchema, Failure, LinksPart, Page, RequestSchema, Text, UTCTime
+from cift_core.services.market_kinds import INTERVALS, KINDS, SYMBOL
+from cift_core.services.record_files import FORMATS
+from cift_web.schemas import (
+    AnswerSchema,
+    Failure,
+    LinksPart,
+    Page,
+    RequestSchema,
+    StoredPart,
+    Text,
+    UTCTime,
+)
 
 PREFIX = "/api/v1/ingestions"
 
@@ -22,8 +31,9 @@ def links_of(ingestion_id: UUID) -> dict[str, str]:
 
 Columns = RequestSchema.from_dict(
     {
-        name: fields.String(required=name in REQUIRED, validate=Length(min=1))
-        for name in (*REQUIRED, *OPTIONAL)
+        name: fields.String(required=name == "timestamp", validate=Length(min=1))
+        for kind in KINDS.values()
+        for name in kind.columns
     },
     name="Columns",
 )
@@ -44,7 +54,9 @@ class SourceRequest(RequestSchema):
         allow_none=True, validate=OneOf(FORMATS), metadata={"description": "Found out when left out."}
     )
     columns = fields.Nested(
-        Columns, allow_none=True, metadata={"description": "Our name to the file's; by name when left out."}
+        Columns,
+        allow_none=True,
+        metadata={"description": "Our name to the file's, those of the kind; by name when left out."},
     )
     header = fields.List(
         fields.String(validate=Length(min=1)),
@@ -67,18 +79,20 @@ class SourceRequest(RequestSchema):
 
 
 class IngestionRequest(RequestSchema):
-    """A file of bars to bring in.
+    """A file of bars, ticks (trades) or quotes to bring in.
 
     Documents what `services/ingestion_requests` reads, which checks it against the file's first lines.
     """
 
     source = fields.Nested(SourceRequest, required=True)
-    kind = fields.String(required=True, validate=OneOf(["bars"]))
+    kind = fields.String(required=True, validate=OneOf(tuple(KINDS)))
     symbol = fields.String(
         allow_none=True,
         metadata={"pattern": SYMBOL.pattern, "description": "Left out when a column holds it."},
     )
-    interval = fields.String(required=True, validate=OneOf(INTERVALS))
+    interval = fields.String(
+        allow_none=True, validate=OneOf(INTERVALS), metadata={"description": "Of bars, and only of them."}
+    )
 
 
 class IngestionForm(RequestSchema):
@@ -114,7 +128,7 @@ class IngestionAnswer(AnswerSchema):
     rejects_url = fields.Function(
         lambda ingestion: links_of(ingestion.id)["rejects"], required=True, metadata={"type": "string"}
     )
-    error = fields.Nested(Failure, required=True, allow_none=True)
+    error = StoredPart(Failure, required=True, allow_none=True)
     attempt = fields.Integer(required=True)
     task_id = fields.String(required=True, allow_none=True)
     created_at = UTCTime(required=True)
@@ -133,7 +147,9 @@ class IngestionPage(AnswerSchema):
 class RejectAnswer(AnswerSchema):
     """A record that was refused."""
 
-    line = fields.Integer(required=True, metadata={"description": "From 1, the header included."})
+    line = fields.Integer(
+        required=True, metadata={"description": "From 1, a header included; in a Parquet file the row."}
+    )
     reason = fields.String(required=True)
     raw = fields.String(required=True, metadata={"description": "The record as it was read."})
 

@@ -12,6 +12,7 @@ from cift_core.errors import FieldError, InvalidInput, did_you_mean
 from cift_core.models import Ingestion
 from cift_core.services import idempotency
 from cift_core.services import ingestions as service
+from cift_core.services.ingestion_requests import as_asked
 from cift_core.stores.files import Upload, remove_upload, store_upload
 from cift_core.stores.postgres import transaction
 from cift_tasks.ingestions import enqueue_ingestion
@@ -69,12 +70,13 @@ def submit_ingestion(headers: dict[str, Any]) -> Response:
     def submit() -> Ingestion:
         ingestion = service.submit(session, settings, g.principal.user_id, sent.request, sent.upload)
         made.append(ingestion)
-        enqueue_ingestion(session, ingestion.id)
+        if ingestion.dispatched_at is not None:
+            enqueue_ingestion(session, ingestion.id)
         return ingestion
 
     def fingerprint() -> str:
         file_sha256 = sent.upload.sha256 if sent.upload else None
-        return idempotency.fingerprint("POST /ingestions", sent.request, file_sha256)
+        return idempotency.fingerprint("POST /ingestions", as_asked(sent.request), file_sha256)
 
     try:
         with transaction(session):

@@ -22,21 +22,26 @@ _PROBLEMS = {
     403: "The API key lacks the scope.",
     404: "No such thing, or somebody else's.",
     409: "Not possible in the state the thing is in.",
+    410: "Not kept any longer.",
+    412: "It was changed since the version that If-Match names.",
     413: "The body is too large.",
+    414: "The request line is longer than 4,094 bytes.",
     415: "The body has the wrong content type.",
     422: "A field is wrong; `errors` says which and what would be right.",
+    429: "Too often; try again when the minute is over.",
     500: "A mistake of the service.",
     503: "A store does not answer; try again.",
 }
+
+
+def _retry_after(description: str) -> dict[str, Any]:
+    return {"Retry-After": {"description": description, "required": True, "schema": {"type": "integer"}}}
+
+
 _HEADERS = {
     401: {"WWW-Authenticate": {"description": "Bearer", "required": True, "schema": {"type": "string"}}},
-    503: {
-        "Retry-After": {
-            "description": f"Seconds to wait ({RETRY_AFTER_S}).",
-            "required": True,
-            "schema": {"type": "integer"},
-        }
-    },
+    429: _retry_after("Seconds to wait."),
+    503: _retry_after(f"Seconds to wait ({RETRY_AFTER_S})."),
 }
 # Swagger UI sets style attributes and shows icons from data: URLs; scripts are files of ours, none inline.
 _PAGE_POLICY = (

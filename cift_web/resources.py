@@ -7,15 +7,19 @@ from typing import Any, Literal, ParamSpec
 
 import flask_smorest  # type: ignore[import-untyped]
 import marshmallow as ma
+from sqlalchemy.orm import Session
 
-from cift_core.stores.postgres import transaction
+from cift_core.errors import Unauthenticated
+from cift_core.services.api_keys import Principal
+from cift_core.stores.postgres import reading, transaction
 from cift_web.auth import identify, require_scope
 from cift_web.bodies import Parser
 from cift_web.database import db
+from cift_web.rate_limits import limit_failed_logins, limit_requests
 
 P = ParamSpec("P")
 View = Callable[P, Any]
-Method = Literal["GET", "POST", "DELETE"]
+Method = Literal["GET", "POST", "PATCH", "DELETE"]
 
 
 class Access(Enum):
@@ -25,6 +29,7 @@ class Access(Enum):
     ANY_KEY = "any key"
 
 
+ACCEPTED = 202
 PUBLIC, ANY_KEY = Access.PUBLIC, Access.ANY_KEY
 ACCEPTED_HEADERS = {
     "Location": {"description": "Where the job is.", "required": True, "schema": {"type": "string"}}
@@ -58,9 +63,10 @@ class Resource(flask_smorest.Blueprint):  # type: ignore[misc]  # smorest has no
         """A decorator that serves a view.
 
         What the view returns is written by `answer`, unless it is a response already, which `answer` then
-        only documents. `access` is the scope a key must have. The view runs inside one transaction, together
-        with the key's check, unless it asks for `own_transactions`. It gets the path's values as keywords,
-        and before them what was sent: body, headers, query, whichever are named, parsed.
+        only documents. `access` is the scope a key must have. The view runs inside one transaction (a GET,
+        which only reads, without one), together with the key's check, unless it asks for `own_transactions`.
+        It gets the path's values as keywords, and before them what was sent: body, headers, query, whichever
+        are named, parsed.
         """
 
         sent = {"query": query, "headers": headers, "json": body}
@@ -71,7 +77,8 @@ class Resource(flask_smorest.Blueprint):  # type: ignore[misc]  # smorest has no
                 if schema is not None:
                     operation = self.arguments(schema, location=location)(operation)
             if access is not PUBLIC:
-                operation = _guarded(operation, access, own_transactions)
+                submits = status == ACCEPTED
+                operation = _guarded(operation, method, access, own_transactions, submits=submits)
             operation = self.doc(operationId=view.__name__, **_documented(access, sent, problems, doc))(
                 operation
             )
@@ -81,19 +88,32 @@ class Resource(flask_smorest.Blueprint):  # type: ignore[misc]  # smorest has no
         return decorate
 
 
-def _guarded(view: View[P], access: str | Access, own_transactions: bool) -> View[P]:
+def _guarded(
+    view: View[P], method: Method, access: str | Access, own_transactions: bool, *, submits: bool
+) -> View[P]:
     scope = access if isinstance(access, str) else None
+    unit_of_work = reading if method == "GET" else transaction
 
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:
         session = db.session()
-        with transaction(session):
-            require_scope(identify(session), scope)
+        with unit_of_work(session):
+            require_scope(_let_in(session, submits), scope)
             if not own_transactions:
                 return view(*args, **kwargs)
         return view(*args, **kwargs)
 
     return guarded
+
+
+def _let_in(session: Session, submits: bool) -> Principal:
+    try:
+        principal = identify(session)
+    except Unauthenticated:
+        limit_failed_logins()
+        raise
+    limit_requests(principal, submits=submits)
+    return principal
 
 
 def _documented(
@@ -102,9 +122,9 @@ def _documented(
     problems: tuple[int, ...],
     doc: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    statuses = {*problems, 500}
+    statuses = {*problems, 414, 500}
     if access is not PUBLIC:
-        statuses |= {401, 403, 503} if isinstance(access, str) else {401, 503}
+        statuses |= {401, 403, 429, 503} if isinstance(access, str) else {401, 429, 503}
     if any(sent.values()):
         statuses.add(422)
     if sent["json"]:

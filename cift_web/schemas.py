@@ -8,7 +8,7 @@ from uuid import UUID
 
 import marshmallow as ma
 from marshmallow import fields
-from marshmallow.validate import Length, Range, Regexp
+from marshmallow.validate import Length, OneOf, Range, Regexp
 
 from cift_core.clock import rfc3339, to_ns
 from cift_core.errors import did_you_mean
@@ -19,7 +19,13 @@ DEFAULT_LIMIT = 100
 SYMBOL = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,31}$"
 EARLIEST, LATEST = datetime(1678, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
 _RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,6})?([Zz]|[+-]\d{2}:\d{2})")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _REQUIRED = {"required": "is missing", "null": "must not be null"}
+
+
+def one_of(choices: tuple[str, ...]) -> OneOf:
+    """A validator whose sentence lists the choices."""
+    return OneOf(choices, error="must be one of {choices}")
 
 
 class RequestSchema(ma.Schema):
@@ -58,6 +64,20 @@ class Text(fields.String):
         text = super()._deserialize(value, attr, data, **kwargs)
         if "\x00" in text:
             raise ma.ValidationError("must not contain the character NUL")
+        return text
+
+
+class Id(Text):
+    """A UUID in its usual form, kept as lower-case text."""
+
+    def __init__(self, **options: Any) -> None:
+        metadata = {"format": "uuid", **options.pop("metadata", {})}
+        super().__init__(metadata=metadata, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs).lower()
+        if not _UUID.fullmatch(text):
+            raise ma.ValidationError("must be a UUID, such as 7f1c3c52-2f4e-4d0e-9d26-0f3f7f3f1a11")
         return text
 
 
@@ -200,7 +220,18 @@ class Links(AnswerSchema):
     cancel = fields.String()
     trades = fields.String()
     equity = fields.String()
+    versions = fields.String()
+    revoke = fields.String()
     rejects = fields.String()
+
+
+class StoredPart(fields.Nested):
+    """An object that is kept as JSON values: answered as it is, and documented by its schema."""
+
+    def _serialize(self, nested_obj: Any, attr: str, obj: Any, **_: Any) -> dict[str, Any] | None:  # type: ignore[override]
+        if nested_obj is None:
+            return None
+        return {name: nested_obj[name] for name in self.schema.fields if name in nested_obj}
 
 
 class LinksPart(fields.Nested):

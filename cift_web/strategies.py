@@ -4,6 +4,7 @@ from flask import Response, jsonify
 from marshmallow import fields
 from marshmallow.validate import OneOf
 
+from cift_core.rules import FUNCTIONS, Function
 from cift_core.strategies import STRATEGIES
 from cift_web.resources import Resource
 from cift_web.schemas import AnswerSchema
@@ -23,9 +24,10 @@ class ParameterAnswer(AnswerSchema):
 
 
 class StrategyAnswer(AnswerSchema):
-    """One built-in strategy."""
+    """One built-in strategy; what it gives is signals for each symbol, or target weights over all."""
 
     name = fields.String(required=True)
+    kind = fields.String(required=True, validate=OneOf(["signals", "weights"]))
     title = fields.String(required=True)
     rule = fields.String(required=True)
     source = fields.String(required=True)
@@ -38,6 +40,34 @@ class Catalog(AnswerSchema):
     items = fields.List(fields.Nested(StrategyAnswer), required=True)
 
 
+class FunctionAnswer(AnswerSchema):
+    """One function of the rules language."""
+
+    name = fields.String(required=True)
+    signature = fields.String(required=True, metadata={"examples": ["sma(series, window)"]})
+    columns = fields.List(
+        fields.String(), required=True, metadata={"description": "Of the bars, which it reads besides."}
+    )
+    doc = fields.String(required=True)
+    source = fields.String(required=True)
+
+
+class FunctionList(AnswerSchema):
+    """By name."""
+
+    items = fields.List(fields.Nested(FunctionAnswer), required=True)
+
+
+@strategies.operation("GET", "/functions", access="backtests:read", answer=FunctionList())
+def list_strategy_functions() -> dict[str, list[Function]]:
+    """List the functions of the rules language
+
+    Each with how it is written, what it reads and where it comes from. Besides there are the operators
+    `+ - * / **`, comparisons, `and or not`, `x[3]`, `abs`, `min`, `max`, `crosses_above`, `crosses_below`.
+    """
+    return {"items": [function for _, function in sorted(FUNCTIONS.items())]}
+
+
 @strategies.operation("GET", "/catalog", access="backtests:read", answer=Catalog())
 def list_strategy_catalog() -> Response:
     """List the built-in strategies
@@ -48,6 +78,7 @@ def list_strategy_catalog() -> Response:
         items=[
             {
                 "name": strategy.name,
+                "kind": "signals" if strategy.weigh is None else "weights",
                 "title": strategy.title,
                 "rule": strategy.rule,
                 "source": strategy.source,

@@ -6,9 +6,11 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from cift_core.models import User
 from cift_core.settings import Settings, load_settings
@@ -21,7 +23,24 @@ QUICK = {
     "CIFT_REQUEUE_INTERVAL_S": "1",
     "CIFT_QUEUED_TOO_LONG_S": "2",
     "CIFT_PROBE_INTERVAL_S": "2",
+    "CIFT_CANARY_TIMEOUT_S": "2",
+    "CIFT_REQUESTS_PER_MINUTE": "1000000",
+    "CIFT_SUBMITS_PER_MINUTE": "1000000",
+    "CIFT_FAILED_LOGINS_PER_MINUTE": "1000000",
 }
+
+
+class OneEndToEnd(LoadFileScheduling):
+    """File by file, but all end-to-end tests in one process, for they share a stack."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "e2e" if "/e2e/" in file else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneEndToEnd:
+    """The scheduler of `make test`."""
+    return OneEndToEnd(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +68,7 @@ def stop_server(stack: Stack) -> Iterator[Callable[[str], None]]:
 
 @pytest.fixture(scope="session")
 def settings(stack: Stack) -> Settings:
-    """The settings of the test stack, with cheap passwords and short leases."""
+    """The settings of the test stack, with cheap passwords, short leases and no limits."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("CIFT_")]:
             patch.delenv(name)

@@ -97,6 +97,19 @@ def test_an_exception_is_in_its_line(capsys: Capsys) -> None:
         assert "Traceback" in line["exception"]
 
 
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_an_exception_shows_no_local_variable(capsys: Capsys, log_format: str) -> None:
+    configure_logs("info", log_format)
+    password = "".join(["hun", "ter", "2"])
+    try:
+        raise ValueError(len(password))  # noqa: TRY301  the line is about this very error
+    except ValueError:
+        logger("cift.exception").exception("job.failed")
+    written = capsys.readouterr().err
+    assert "Traceback" in written
+    assert "hunter2" not in written
+
+
 def test_the_console_shows_the_event_and_its_fields(capsys: Capsys) -> None:
     configure_logs("info", "console")
     logger("cift.console").info("order.filled", symbol="AAPL")

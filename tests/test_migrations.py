@@ -148,6 +148,34 @@ def test_constraints_and_indexes_are_named_by_the_convention(url: str) -> None:
     assert max(len(str(name)) for _, name, _ in found["constraints"] | found["indexes"]) < 63
 
 
+NOTES_ITS_LIMITS = """
+from alembic import op
+
+revision, down_revision = "limits", None
+
+
+def upgrade():
+    op.execute("CREATE TABLE limits AS SELECT current_setting(name) FROM unnest(ARRAY["
+               "'lock_timeout', 'statement_timeout', 'TimeZone']) AS name")
+"""
+
+
+def test_a_migration_neither_waits_for_a_lock_nor_runs_for_ever(
+    url: str, stack: Stack, tmp_path: Path
+) -> None:
+    (tmp_path / "limits.py").write_text(NOTES_ITS_LIMITS)
+    ini = tmp_path / "alembic.ini"
+    ini.write_text(f"[alembic]\nscript_location = {CHECKOUT}/migrations\nversion_locations = {tmp_path}\n")
+    subprocess.run(
+        [sys.executable, "-m", "alembic", "-c", str(ini), "upgrade", "head"],
+        env=stack.env | {"CIFT_POSTGRES_URL": url},
+        cwd=CHECKOUT,
+        check=True,
+    )
+    with connected(url) as (connection, _):
+        assert list(connection.scalars(text("SELECT * FROM limits"))) == ["10s", "5min", "UTC"]
+
+
 def test_two_runners_at_once_migrate_once(url: str, stack: Stack) -> None:
     runners = [
         subprocess.Popen(

@@ -13,6 +13,7 @@ from cift_core.settings import Settings, SettingsError, load_settings
 
 CHECKOUT = Path(__file__).parents[1]
 SECRET = "q3Vd8_xKz1-Rm7TnY5bLw0sHc6JfA2gE"
+KEYS = ("GwR9ye6I-2vDyWbkVqpUu1sGRBWN6lIfIW0bVjOc4mY=", "2Gqh3zS8Jc_q0n7rQk0VdQ5lH6cYtq1uX3o9Wm4bLpE=")
 GOOD = {
     "CIFT_POSTGRES_URL": "postgresql://cift:pgpass@db:5432/cift",
     "CIFT_QUESTDB_PG_URL": "postgresql://cift:qdbpass@qdb:8812/qdb",
@@ -21,6 +22,7 @@ GOOD = {
     "CIFT_CACHE_URL": "redis://:cachepass@cache:6379/0",
     "CIFT_DATA_DIR": "/srv/cift",
     "CIFT_SECRET_KEY": SECRET,
+    "CIFT_ENCRYPTION_KEYS": f"{KEYS[0]},{KEYS[1]}",
 }
 DEFAULTS = {
     "CIFT_UPLOAD_DIR": Path("/srv/cift/.uploads"),
@@ -30,11 +32,18 @@ DEFAULTS = {
     "CIFT_LEASE_S": 30.0,
     "CIFT_REQUEUE_INTERVAL_S": 10.0,
     "CIFT_QUEUED_TOO_LONG_S": 30.0,
-    "CIFT_PROBE_INTERVAL_S": 15.0,
+    "CIFT_PROBE_INTERVAL_S": 5.0,
     "CIFT_PROBE_TIMEOUT_S": 2.0,
+    "CIFT_CANARY_TIMEOUT_S": 30.0,
+    "CIFT_ALERT_AFTER_FAILURES": 3,
     "CIFT_MAX_UPLOAD_BYTES": 268_435_456,
     "CIFT_MAX_UNPACKED_BYTES": 17_179_869_184,
     "CIFT_MAX_BARS_PER_JOB": 20_000_000,
+    "CIFT_MAX_JOBS_IN_FLIGHT": 16,
+    "CIFT_SERIES_KEPT_DAYS": 365,
+    "CIFT_REQUESTS_PER_MINUTE": 6_000,
+    "CIFT_SUBMITS_PER_MINUTE": 1_200,
+    "CIFT_FAILED_LOGINS_PER_MINUTE": 60,
     "CIFT_TRUSTED_PROXIES": 0,
 }
 URLS = [name for name in GOOD if name.endswith("_URL")]
@@ -70,7 +79,8 @@ def problem(name: str) -> str:
 
 def test_what_is_required_is_read_and_the_rest_has_its_default() -> None:
     settings = load_settings()
-    expected = {name: Path(value) if name == "CIFT_DATA_DIR" else value for name, value in GOOD.items()}
+    expected: dict[str, object] = {**GOOD, "CIFT_DATA_DIR": Path(GOOD["CIFT_DATA_DIR"])}
+    expected["CIFT_ENCRYPTION_KEYS"] = KEYS
     found = {f.name: getattr(settings, f.name) for f in fields(Settings)}
     assert found == {field(name): value for name, value in (expected | DEFAULTS).items()}
 
@@ -209,6 +219,11 @@ def test_a_folder_must_be_absolute(name: str, monkeypatch: pytest.MonkeyPatch) -
         ("CIFT_MAX_UPLOAD_BYTES", "0"),
         ("CIFT_MAX_UNPACKED_BYTES", "16GB"),
         ("CIFT_MAX_BARS_PER_JOB", "-1"),
+        ("CIFT_MAX_JOBS_IN_FLIGHT", "0"),
+        ("CIFT_SERIES_KEPT_DAYS", "0"),
+        ("CIFT_REQUESTS_PER_MINUTE", "0"),
+        ("CIFT_SUBMITS_PER_MINUTE", "0"),
+        ("CIFT_FAILED_LOGINS_PER_MINUTE", "0"),
         ("CIFT_TRUSTED_PROXIES", "-1"),
         ("CIFT_LOG_LEVEL", "loud"),
         ("CIFT_LOG_FORMAT", "xml"),
@@ -227,6 +242,35 @@ def test_a_value_may_come_from_a_file(name: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(f"{name}_FILE", str(file))
     assert str(getattr(load_settings(), field(name))) == value
+
+
+def test_encryption_keys_may_come_from_a_file_a_line_each(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "keys").write_text(f"{KEYS[1]}\n{KEYS[0]}\n")
+    monkeypatch.delenv("CIFT_ENCRYPTION_KEYS")
+    monkeypatch.setenv("CIFT_ENCRYPTION_KEYS_FILE", str(tmp_path / "keys"))
+    assert load_settings().encryption_keys == KEYS[::-1]
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (" , ", "one key"),
+        (KEYS[0][:-2] + "==", "Key 1"),
+        (f"{KEYS[0]},{KEYS[1][:-1]}", "Key 2"),
+        (KEYS[0].replace("-", "+"), "Key 1"),
+        ("A" * 43 + "=", "Key 1"),
+        (f"{KEYS[0]},{KEYS[0]}", "twice"),
+    ],
+)
+def test_a_bad_encryption_key_is_refused_and_not_shown(
+    value: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CIFT_ENCRYPTION_KEYS", value)
+    shown = problem("CIFT_ENCRYPTION_KEYS")
+    assert says in shown
+    assert not [part for part in value.split(",") if part.strip() and part in shown]
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "binary"])
@@ -253,7 +297,7 @@ def test_a_value_and_its_file_exclude_each_other(monkeypatch: pytest.MonkeyPatch
 def test_repr_shows_no_password_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CIFT_POSTGRES_URL", "postgresql://cift:p%40ss%2Fw%3Ard@db/cift?sslmode=require")
     shown = repr(load_settings())
-    for secret in (SECRET, "p%40ss", "p@ss", "qdbpass", "brokerpass", "cachepass"):
+    for secret in (SECRET, *KEYS, "p%40ss", "p@ss", "qdbpass", "brokerpass", "cachepass"):
         assert secret not in shown
     assert "postgresql://cift:***@db/cift?sslmode=require" in shown
     assert "secret_key='***'" in shown
@@ -293,4 +337,4 @@ def test_the_example_does_not_run_as_it_is(monkeypatch: pytest.MonkeyPatch) -> N
     required, _ = documented()
     for name, value in required.items():
         monkeypatch.setenv(name, value)
-    assert "CIFT_SECRET_KEY" in problems()
+    assert {"CIFT_SECRET_KEY", "CIFT_ENCRYPTION_KEYS"} <= problems().keys()

@@ -2,9 +2,12 @@
 
 from cift_core.engine.account import EXIT_REASONS, SIDES, TRADE
 from cift_core.engine.bars import INTERVALS, Bars
+from cift_core.engine.candles import Candles, builds, floor_time, next_open
 from cift_core.engine.execution import Execution
+from cift_core.engine.panel import Panel
+from cift_core.engine.portfolio import run_portfolio
 from cift_core.engine.run import ENGINE_VERSION, Result, run_backtest, run_sweep
-from cift_core.engine.signals import Signals
+from cift_core.engine.signals import EntryOrder, Signals
 from cift_core.engine.strategy import Param, Params, Series, Strategy
 
 __all__ = [
@@ -14,13 +17,20 @@ __all__ = [
     "SIDES",
     "TRADE",
     "Bars",
+    "Candles",
+    "EntryOrder",
     "Execution",
+    "Panel",
     "Param",
     "Params",
     "Result",
     "Series",
     "Signals",
     "Strategy",
+    "builds",
+    "floor_time",
+    "next_open",
     "run_backtest",
+    "run_portfolio",
     "run_sweep",
 ]

@@ -108,26 +108,6 @@ class Bars:
                 digest.update(column.astype("<f8", copy=False).data)
         return digest.hexdigest()
 
-    def periods_per_year(self) -> float | None:
-        """Bars in a year, for annualising; None where there is no such figure (ticks, or a span under 60 days
-        of an unnamed interval).
-
-        Weeks 52, months 12. Else counted over the span from the first to the last bar and snapped to 252 or
-        365 within 5 %; under 60 days, the nominal count of the interval in 365.25 days.
-        """
-        if self.interval == "tick":
-            return None
-        if self.interval in FIXED_PERIODS_PER_YEAR:
-            return FIXED_PERIODS_PER_YEAR[self.interval]
-        span_ns = int(self.time[-1]) - int(self.time[0])
-        if span_ns < 60 * DAY_NS:
-            return None if self.interval is None else YEAR_NS / INTERVAL_NS[self.interval]
-        measured = (len(self) - 1) / (span_ns / YEAR_NS)
-        for convention in (252.0, 365.0):
-            if abs(measured - convention) <= 0.05 * convention:
-                return convention
-        return measured
-
     def _check(self) -> None:
         volume = self.close if self.volume is None else self.volume
         first, fault, count = _first_fault(self.time, self.open, self.high, self.low, self.close, volume)
@@ -147,6 +127,27 @@ class Bars:
 
     def _name(self, i: int) -> str:
         return f"bar {i} ({rfc3339(int(self.time[i]))})"
+
+
+def periods_per_year(time: IntArray, interval: str | None) -> float | None:
+    """Bars in a year, for annualising; None where there is no such figure (ticks, or a span under 60 days
+    of an unnamed interval).
+
+    Weeks 52, months 12. Else counted over the span from the first to the last bar and snapped to 252 or
+    365 within 5 %; under 60 days, the nominal count of the interval in 365.25 days.
+    """
+    if interval == "tick":
+        return None
+    if interval in FIXED_PERIODS_PER_YEAR:
+        return FIXED_PERIODS_PER_YEAR[interval]
+    span_ns = int(time[-1]) - int(time[0])
+    if span_ns < 60 * DAY_NS:
+        return None if interval is None else YEAR_NS / INTERVAL_NS[interval]
+    measured = (len(time) - 1) / (span_ns / YEAR_NS)
+    for convention in (252.0, 365.0):
+        if abs(measured - convention) <= 0.05 * convention:
+            return convention
+    return measured
 
 
 def rfc3339(time_ns: int) -> str:
@@ -192,7 +193,7 @@ def _times(values: ArrayLike) -> IntArray:
         raise _invalid(f"time must be int64 (ns since 1970 UTC), got {array.dtype}")
     if array.ndim != 1 or len(array) == 0:
         raise _invalid(f"time must hold at least one bar in one dimension, got shape {array.shape}")
-    return _read_only(array)
+    return read_only(array)
 
 
 def _column(name: str, values: ArrayLike, n: int) -> FloatArray:
@@ -201,10 +202,11 @@ def _column(name: str, values: ArrayLike, n: int) -> FloatArray:
         raise _invalid(f"{name} must be float64, got {array.dtype}")
     if array.shape != (n,):
         raise _invalid(f"{name} must have one value for each of the {n} times, got shape {array.shape}")
-    return _read_only(array.astype(np.float64, copy=False))
+    return read_only(array.astype(np.float64, copy=False))
 
 
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """A contiguous view that can't be written to: what all kernels take, or they would be compiled twice."""
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False
     return view

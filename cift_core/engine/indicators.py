@@ -159,8 +159,11 @@ def stdev(x: FloatArray, window: int) -> FloatArray:
 @kernel
 def previous(x: FloatArray) -> FloatArray:
     """The value one bar ago; undefined at bar 0."""
-    out = np.full(len(x), np.nan)
-    out[1:] = x[:-1]
+    out = np.empty(len(x))
+    before = np.nan
+    for i in range(len(x)):
+        out[i] = before
+        before = x[i]
     return out
 
 

@@ -11,26 +11,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cift_core.engine import metrics
-from cift_core.engine.account import BOOK, SIDES, TRADE
-from cift_core.engine.bars import Bars, FloatArray, rfc3339
+from cift_core.engine.account import ACCOUNT, POSITION, SIDES, TRADE
+from cift_core.engine.bars import Bars, FloatArray, IntArray, periods_per_year, rfc3339
 from cift_core.engine.execution import Execution, is_number
+from cift_core.engine.orders import MARKET, ORDER_TYPES, Orders
+from cift_core.engine.panel import Panel
+from cift_core.engine.signals import EntryOrder, Signals
 from cift_core.engine.simulate import FIGURES, simulate
 from cift_core.engine.strategy import Params, Series, Strategy
 from cift_core.errors import FieldError, InvalidInput
 
-ENGINE_VERSION: Final = "1"
+ENGINE_VERSION: Final = "3"
 
 _COUNTS: Final = ("trades", "rejected_orders")
 _FLAGS: Final = ("ruined", "open_position")
 _NO_CURVE: Final = np.empty(0)
+_NO_PRICES: Final = np.empty(0)
 _NO_TRADES: Final = np.empty(0, TRADE)
 
 
 @dataclass(frozen=True)
 class Result:
     """One backtest: `metrics` (the keys of the API, plain JSON values, None for a figure that does not
-    exist), `trades` (TRADE records in exit order), and per bar float64[n] `equity`, `cash`,
-    `position_value`, `drawdown`.
+    exist), `trades` (TRADE records in exit order), and per bar `time` (int64[n]), `equity`, `cash`,
+    `position_value`, `drawdown` (float64[n]).
 
     `params` are those the run used, defaults filled in.
     """
@@ -38,6 +42,7 @@ class Result:
     params: dict[str, Any]
     metrics: dict[str, Any]
     trades: NDArray[np.void]
+    time: IntArray
     equity: FloatArray
     cash: FloatArray
     position_value: FloatArray
@@ -69,20 +74,25 @@ def run_backtest(
     """
     execution = execution or Execution()
     full = strategy.validate(params)
-    start_cash = _checked_cash(cash)
-    ppy = _periods_per_year(bars, execution)
+    execution = strategy.execution(execution, full)
+    start_cash = checked_cash(cash)
+    ppy = bars_per_year(bars, execution)
     n = len(bars)
     equity, cash_curve, position_value = np.empty(n), np.empty(n), np.empty(n)
-    trades = np.empty(n, TRADE)  # at most one a bar; pages that are never written take no memory
+    trades = np.empty(2 * n, TRADE)  # at most two entries a bar; pages that are never written take no memory
     figures = np.empty(len(FIGURES))
-    book = np.zeros(1, BOOK)
+    account, positions = np.zeros(1, ACCOUNT), np.zeros(1, POSITION)
     signals = strategy.signals(Series(bars), full)
     terms = execution.terms(start_cash, ppy)
     columns = bars.time, bars.open, bars.high, bars.low, bars.close
-    simulate(*columns, tuple(signals), terms, book, equity, cash_curve, position_value, trades, figures)
+    curves = equity, cash_curve, position_value
+    orders = placed_orders(signals, execution)
+    simulate(*columns, signals.flags, orders, terms, account, positions, *curves, trades, figures)
+    position = open_position(positions[0], bars.time, bars.close, len(bars) - 1)
     return Result(
         params=full,
-        metrics=_metrics(figures, book[0], bars, ppy),
+        metrics={**named_figures(figures, ppy), "open_position": position},
+        time=bars.time,
         trades=trades[: int(figures[0])].copy(),
         equity=equity,
         cash=cash_curve,
@@ -105,18 +115,19 @@ def run_sweep(
     """
     execution = execution or Execution()
     full = _validated(strategy, param_sets)
-    start_cash = _checked_cash(cash)
-    ppy = _periods_per_year(bars, execution)
+    start_cash = checked_cash(cash)
+    ppy = bars_per_year(bars, execution)
     series = Series(bars)
     equity = np.empty(len(bars))
     table = np.empty((len(full), len(FIGURES)))
-    terms = execution.terms(start_cash, ppy)
+    curves = equity, _NO_CURVE, _NO_CURVE
     columns = bars.time, bars.open, bars.high, bars.low, bars.close
     for row, one in zip(table, full, strict=True):
         signals = strategy.signals(series, one)
-        simulate(
-            *columns, tuple(signals), terms, np.zeros(1, BOOK), equity, _NO_CURVE, _NO_CURVE, _NO_TRADES, row
-        )
+        terms = strategy.execution(execution, one).terms(start_cash, ppy)
+        account, positions = np.zeros(1, ACCOUNT), np.zeros(1, POSITION)
+        orders = placed_orders(signals, execution)
+        simulate(*columns, signals.flags, orders, terms, account, positions, *curves, _NO_TRADES, row)
     table[~np.isfinite(table)] = np.nan
     result: dict[str, NDArray[Any]] = {name: table[:, k] for k, name in enumerate(FIGURES)}
     for name in _COUNTS:
@@ -127,7 +138,20 @@ def run_sweep(
     return result
 
 
-def _metrics(figures: FloatArray, book: np.void, bars: Bars, ppy: float | None) -> dict[str, Any]:
+def placed_orders(signals: Signals, execution: Execution) -> Orders:
+    """How the entries of each side are placed, as `simulate` reads it."""
+    return *_placed(signals.long_order, execution), *_placed(signals.short_order, execution)
+
+
+def _placed(order: EntryOrder | None, execution: Execution) -> tuple[int, FloatArray, int]:
+    if order is None:
+        return MARKET, _NO_PRICES, 0
+    good_for = execution.good_for if order.good_for is None else order.good_for
+    # one array type, or the kernel would be compiled once more for read-only prices
+    return ORDER_TYPES.index(order.type), np.require(order.price, requirements=["C", "W"]), good_for
+
+
+def named_figures(figures: FloatArray, ppy: float | None) -> dict[str, Any]:
     named: dict[str, Any] = {
         name: value if isfinite(value) else None
         for name, value in zip(FIGURES, figures.tolist(), strict=True)
@@ -135,31 +159,36 @@ def _metrics(figures: FloatArray, book: np.void, bars: Bars, ppy: float | None) 
     for name in _COUNTS:
         named[name] = int(named[name])
     named["ruined"] = named["ruined"] == 1.0
-    named["open_position"] = _open_position(book, bars) if named["open_position"] else None
     named["periods_per_year"] = ppy
     return named
 
 
-def _open_position(book: np.void, bars: Bars) -> dict[str, Any]:
+def open_position(
+    position: np.void, time: IntArray, close: FloatArray, last_bar: int
+) -> dict[str, Any] | None:
     """The position left at the end, marked at the last close; `unrealized_pnl` is net of the entry fee."""
-    position, entry_price = float(book["position"]), float(book["entry_price"])
-    entry_bar, mark_price = int(book["entry_bar"]), float(bars.close[-1])
+    units, entry_price = float(position["units"]), float(position["entry_price"])
+    if units == 0.0:
+        return None
+    entry_bar, mark_price = int(position["entry_bar"]), float(close[last_bar])
     return {
-        "side": SIDES[0] if position > 0 else SIDES[1],
-        "size": abs(position),
-        "entry_time": rfc3339(int(bars.time[entry_bar])),
+        "side": SIDES[0] if units > 0 else SIDES[1],
+        "size": abs(units),
+        "entry_time": rfc3339(int(time[entry_bar])),
         "entry_price": entry_price,
         "mark_price": mark_price,
-        "unrealized_pnl": position * (mark_price - entry_price) - float(book["entry_fee"]),
-        "bars_held": len(bars) - 1 - entry_bar,
+        "unrealized_pnl": units * (mark_price - entry_price) - float(position["entry_fee"]),
+        "bars_held": last_bar - entry_bar,
     }
 
 
-def _periods_per_year(bars: Bars, execution: Execution) -> float | None:
-    return bars.periods_per_year() if execution.periods_per_year is None else execution.periods_per_year
+def bars_per_year(bars: Bars | Panel, execution: Execution) -> float | None:
+    if execution.periods_per_year is None:
+        return periods_per_year(bars.time, bars.interval)
+    return execution.periods_per_year
 
 
-def _checked_cash(cash: Any) -> float:
+def checked_cash(cash: Any) -> float:
     if not is_number(cash) or cash <= 0:
         detail = f"cash must be a number above 0, got {cash!r}"
         raise InvalidInput("invalid_cash", detail, [FieldError("/cash", detail)])

@@ -1,6 +1,6 @@
 """Boolean signals from series, with a tie rule that keeps float noise from deciding."""
 
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -10,13 +10,33 @@ from cift_core.engine.kernel import kernel
 TIE: Final = 1e-11
 
 
+class EntryOrder(NamedTuple):
+    """How the entries of one side are placed when not at the market: `price` float64[n], in force from the
+    bar after the signal on for `good_for` bars (None: as `Execution` says). NaN: no order from this bar.
+    """
+
+    type: Literal["limit", "stop"]
+    price: FloatArray
+    good_for: int | None = None
+
+
 class Signals(NamedTuple):
-    """What a strategy wants at each close: four bool[n]. The same array may serve twice."""
+    """What a strategy wants at each close: four bool[n]. The same array may serve twice.
+
+    Entries are market orders where no `long_order`, `short_order` says otherwise.
+    """
 
     long_entry: BoolArray
     long_exit: BoolArray
     short_entry: BoolArray
     short_exit: BoolArray
+    long_order: EntryOrder | None = None
+    short_order: EntryOrder | None = None
+
+    @property
+    def flags(self) -> tuple[BoolArray, BoolArray, BoolArray, BoolArray]:
+        """The four without the orders."""
+        return self[:4]
 
 
 @kernel

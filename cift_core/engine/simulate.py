@@ -4,20 +4,10 @@ from math import isnan, nan
 from typing import Any, Final
 
 from cift_core.engine import metrics
-from cift_core.engine.account import (
-    END,
-    RUIN,
-    SIGNAL,
-    STOP_LOSS,
-    TAKE_PROFIT,
-    TRAILING_STOP,
-    enter,
-    leave,
-)
+from cift_core.engine.account import END, RUIN, SIGNAL, TAKE_PROFIT, enter, leave
 from cift_core.engine.bars import BoolArray, FloatArray, IntArray
 from cift_core.engine.kernel import kernel
-
-_NONE: Final = -1
+from cift_core.engine.orders import Orders, fill, fill_inside, fills_at_open, place, rests, tighter_stop
 
 # What `simulate` writes into its last argument: the figures of api.md, then the position left open
 # (size 0: none).
@@ -49,64 +39,43 @@ FIGURES: Final = (
 
 
 @kernel
-def _touched_level(book: Any, terms: Any, open_: float, high: float, low: float) -> tuple[int, float]:
-    """The reason and market price at which a level closes the position in this bar, or no reason.
-
-    A level that is not set is NaN and compares false.
-    """
-    side = 1.0 if book.position > 0.0 else -1.0
-    stop = book.stop_base * (1.0 - side * terms.stop_loss)
-    target = book.stop_base * (1.0 + side * terms.take_profit)
-    trail = book.best_close * (1.0 - side * terms.trailing_stop)
-    stop_reason = STOP_LOSS
-    if isnan(stop) or (trail - stop) * side > 0.0:
-        stop, stop_reason = trail, TRAILING_STOP
-    if side > 0.0:
-        open_beyond_stop, stop_touched = open_ <= stop, low <= stop
-        open_beyond_target, target_touched = open_ >= target, high >= target
-    else:
-        open_beyond_stop, stop_touched = open_ >= stop, high >= stop
-        open_beyond_target, target_touched = open_ <= target, low <= target
-    if open_beyond_stop:
-        return stop_reason, open_
-    if open_beyond_target:
-        return TAKE_PROFIT, open_
-    if stop_touched:
-        return stop_reason, stop
-    if target_touched:
-        return TAKE_PROFIT, target
-    return _NONE, 0.0
-
-
-@kernel
-def _follow_levels(
-    book: Any, terms: Any, trades: Any, time: IntArray, i: int, open_: float, high: float, low: float
+def follow_levels_at_open(
+    account: Any, position: Any, terms: Any, trades: Any, time: IntArray, i: int, open_: float
 ) -> None:
-    """Closes the position where a level is touched in bar i."""
-    reason, price = _touched_level(book, terms, open_, high, low)
-    if reason != _NONE:
-        leave(book, terms, trades, time, i, price, reason)
+    """Closes the position where bar i opens beyond a level; one that is not set is NaN and compares false."""
+    side = 1.0 if position.units > 0.0 else -1.0
+    reason, stop = tighter_stop(position, terms)
+    target = position.stop_base * (1.0 + side * terms.take_profit)
+    if open_ <= stop if side > 0.0 else open_ >= stop:
+        leave(account, position, terms, trades, time, i, open_, reason)
+    elif open_ >= target if side > 0.0 else open_ <= target:
+        leave(account, position, terms, trades, time, i, open_, TAKE_PROFIT)
 
 
 @kernel
-def _wanted(
-    book: Any, terms: Any, long_entry: bool, long_exit: bool, short_entry: bool, short_exit: bool
-) -> tuple[bool, float]:
-    """Whether one bar's signals close the position, and the side (1, -1, or 0 for none) they then open."""
-    go_long = long_entry and not long_exit
-    go_short = terms.allow_short and short_entry and not short_exit
-    if go_long and go_short:
-        go_long = go_short = False
-    if book.position > 0.0:
-        return long_exit or go_short, -1.0 if go_short else 0.0
-    if book.position < 0.0:
-        return short_exit or go_long, 1.0 if go_long else 0.0
-    return False, 1.0 if go_long else (-1.0 if go_short else 0.0)
+def follow_levels_inside(
+    account: Any, position: Any, terms: Any, trades: Any, time: IntArray, i: int, high: float, low: float
+) -> None:
+    """Closes the position where the range of bar i touches a level, at that level; of two the stop."""
+    side = 1.0 if position.units > 0.0 else -1.0
+    reason, stop = tighter_stop(position, terms)
+    target = position.stop_base * (1.0 + side * terms.take_profit)
+    if low <= stop if side > 0.0 else high >= stop:
+        leave(account, position, terms, trades, time, i, stop, reason)
+    elif high >= target if side > 0.0 else low <= target:
+        leave(account, position, terms, trades, time, i, target, TAKE_PROFIT)
 
 
 @kernel
-def _write_figures(
-    book: Any, terms: Any, equity: FloatArray, time: IntArray, close: FloatArray, held: int, out: FloatArray
+def write_figures(
+    account: Any,
+    terms: Any,
+    equity: FloatArray,
+    time: IntArray,
+    market_return: float,
+    held: int,
+    is_open: bool,
+    out: FloatArray,
 ) -> None:
     """The figures in the order of FIGURES, `ruined` aside, over the `equity` up to the ruin."""
     n = len(equity)
@@ -118,7 +87,7 @@ def _write_figures(
     downside_risk = metrics.downside_deviation(returns, rf / ppy)
     growth = metrics.annual_return(final, cash, n, ppy)
     fall = metrics.max_drawdown(equity, cash)
-    out[0] = book.trades
+    out[0] = account.trades
     out[1] = final
     out[2] = metrics.total_return(final, cash)
     out[3] = growth
@@ -128,118 +97,155 @@ def _write_figures(
     out[7] = metrics.calmar(growth, fall)
     out[8] = fall
     out[9] = metrics.max_drawdown_duration_s(equity, time, cash)
-    out[10] = book.rejected
+    out[10] = account.rejected
     out[12] = metrics.exposure(held, n)
-    out[13] = metrics.turnover(book.notional, equity, ppy)
-    out[14] = metrics.share(book.wins, book.trades)
-    out[15] = metrics.profit_factor(book.gains, book.losses)
-    out[16] = metrics.share(book.pnl, book.trades)
-    out[17] = metrics.share(book.returns, book.trades)
-    out[18] = book.best if book.trades > 0 else nan
-    out[19] = book.worst if book.trades > 0 else nan
-    out[20] = book.fees
-    out[21] = metrics.buy_and_hold_return(close)
-    out[22] = book.position != 0.0
+    out[13] = metrics.turnover(account.notional, equity, ppy)
+    out[14] = metrics.share(account.wins, account.trades)
+    out[15] = metrics.profit_factor(account.gains, account.losses)
+    out[16] = metrics.share(account.pnl, account.trades)
+    out[17] = metrics.share(account.returns, account.trades)
+    out[18] = account.best if account.trades > 0 else nan
+    out[19] = account.worst if account.trades > 0 else nan
+    out[20] = account.fees
+    out[21] = market_return
+    out[22] = is_open
 
 
 @kernel
-def _fill(
-    book: Any,
+def obey_exits(
+    account: Any,
+    position: Any,
     terms: Any,
+    orders: Orders,
     trades: Any,
     time: IntArray,
     i: int,
-    wanted: tuple[bool, float],
+    signals: tuple[BoolArray, ...],
+    k: int,
     price: float,
-    c: float,
-) -> None:
-    """Fills at bar i what is `wanted` after a signal bar with close `c`."""
-    goes, side = wanted
-    if goes:
-        leave(book, terms, trades, time, i, price, SIGNAL)
-    if side != 0.0:
-        enter(book, terms, i, side, price, c)
+    signal_close: float,
+) -> float:
+    """Does at bar i what the signals of bar k ask for, but for entries at the market: the side to enter
+    (1 long, -1 short), 0 for none."""
+    long_entry, long_exit, short_entry, short_exit = signals
+    go_long = long_entry[k] and not long_exit[k]
+    go_short = terms.allow_short and short_entry[k] and not short_exit[k]
+    if go_long and go_short:
+        go_long = go_short = False
+    ends_long, ends_short = long_exit[k] or go_short, short_exit[k] or go_long
+    if (position.order_side > 0.0 and ends_long) or (position.order_side < 0.0 and ends_short):
+        position.order_side = 0.0
+    side = 1.0 if go_long else (-1.0 if go_short else 0.0)
+    if side * position.units > 0.0:
+        side = 0.0
+    waits = side != 0.0 and rests(orders, side)
+    if waits:  # what it is against stays until it fills, but for an exit
+        ends_long, ends_short = long_exit[k], short_exit[k]
+    if (position.units > 0.0 and ends_long) or (position.units < 0.0 and ends_short):
+        leave(account, position, terms, trades, time, i, price, SIGNAL)
+    if waits:
+        place(position, orders, k, side, signal_close)
+        return 0.0
+    return side
 
 
 @kernel
-def _follow_close(book: Any, close: float) -> None:
+def follow_close(position: Any, close: float) -> None:
     """Moves the trailing stop's base to a better close."""
-    if book.position > 0.0:
-        book.best_close = max(book.best_close, close)
-    elif book.position < 0.0:
-        book.best_close = min(book.best_close, close)
+    if position.units > 0.0:
+        position.best_close = max(position.best_close, close)
+    elif position.units < 0.0:
+        position.best_close = min(position.best_close, close)
 
 
 @kernel
-def _pin_to_zero(i: int, equity: FloatArray, cash: FloatArray, position_value: FloatArray) -> None:
+def pin_to_zero(i: int, equity: FloatArray, cash: FloatArray, position_value: FloatArray) -> None:
     equity[i:] = 0.0
     cash[i:] = 0.0
     position_value[i:] = 0.0
 
 
 @kernel
-def _record(i: int, book: Any, value: float, cash: FloatArray, position_value: FloatArray) -> None:
+def record(i: int, account: Any, value: float, cash: FloatArray, position_value: FloatArray) -> None:
     """Writes one bar of the curves, where there is room."""
     if i < len(cash):
-        cash[i] = book.cash
+        cash[i] = account.cash
         position_value[i] = value
 
 
 @kernel
-def simulate(
+def simulate(  # noqa: C901, PLR0912
     time: IntArray,
     open_: FloatArray,
     high: FloatArray,
     low: FloatArray,
     close: FloatArray,
     signals: tuple[BoolArray, ...],
+    orders: Orders,
     terms_array: Any,
-    book_array: Any,
+    account_array: Any,
+    positions: Any,
     equity: FloatArray,
     cash: FloatArray,
     position_value: FloatArray,
     trades: Any,
     figures: FloatArray,
 ) -> None:
-    """Runs one backtest on TERMS[1] and a zeroed BOOK[1]; writes `equity` (float64[n]) and the FIGURES.
+    """Runs one backtest on TERMS[1] and a zeroed ACCOUNT[1] and POSITION[1]; writes `equity` (float64[n]) and
+    the FIGURES.
 
-    `signals` are the four of Signals in a plain tuple. `cash` and `position_value` are float64[n] or empty,
-    `trades` is TRADE[m]: what has no room is not recorded. Longer than other functions because the order of
-    events inside a bar is the specification, and reads best in one piece.
+    `signals` are the four of Signals in a plain tuple, `orders` how its entries are placed. `cash` and
+    `position_value` are float64[n] or empty, `trades` is TRADE[m]: what has no room is not recorded. Longer
+    than other functions because the order of events inside a bar is the specification, and reads best in one
+    piece.
 
-    The book comes from outside: Numba frees an array made here after its last use by name, and not after the
-    last use of a record in it.
+    Account and position come from outside: Numba frees an array made here after its last use by name, and not
+    after the last use of a record in it.
     """
     n, terms = len(close), terms_array[0]
     long_entry, long_exit, short_entry, short_exit = signals
-    book = book_array[0]
-    book.cash = terms.cash
+    account, position = account_array[0], positions[0]
+    account.cash = terms.cash
     has_levels = not (isnan(terms.stop_loss) and isnan(terms.take_profit) and isnan(terms.trailing_stop))
     held, end = 0, n
     for i in range(n):
         if i > 0 and not terms.same_close:
             k = i - 1
             if long_entry[k] or long_exit[k] or short_entry[k] or short_exit[k]:
-                wanted = _wanted(book, terms, long_entry[k], long_exit[k], short_entry[k], short_exit[k])
-                _fill(book, terms, trades, time, i, wanted, open_[i], close[k])
-        if has_levels and book.position != 0.0:
-            _follow_levels(book, terms, trades, time, i, open_[i], high[i], low[i])
-        if book.cash + book.position * close[i] > 0.0:
-            _follow_close(book, close[i])
-            if terms.same_close and i < n - 1:
-                wanted = _wanted(book, terms, long_entry[i], long_exit[i], short_entry[i], short_exit[i])
-                _fill(book, terms, trades, time, i, wanted, close[i], close[i])
-            if terms.close_at_end and i == n - 1 and book.position != 0.0:
-                leave(book, terms, trades, time, i, close[i], END)
-        value = book.position * close[i]
-        equity[i] = book.cash + value
+                side = obey_exits(
+                    account, position, terms, orders, trades, time, i, signals, k, open_[i], close[k]
+                )
+                if side != 0.0:
+                    enter(account, position, terms, i, side, open_[i], close[k])
+        if position.order_side != 0.0 and fills_at_open(position, i, open_[i]):
+            fill(account, position, terms, trades, time, i, open_[i])
+        if has_levels and position.units != 0.0:
+            follow_levels_at_open(account, position, terms, trades, time, i, open_[i])
+            if position.units != 0.0:
+                follow_levels_inside(account, position, terms, trades, time, i, high[i], low[i])
+        if position.order_side != 0.0:
+            fill_inside(account, position, terms, trades, time, i, high[i], low[i])
+        if account.cash + position.units * close[i] > 0.0:
+            follow_close(position, close[i])
+            told = long_entry[i] or long_exit[i] or short_entry[i] or short_exit[i]
+            if told and terms.same_close and i < n - 1:
+                side = obey_exits(
+                    account, position, terms, orders, trades, time, i, signals, i, close[i], close[i]
+                )
+                if side != 0.0:
+                    enter(account, position, terms, i, side, close[i], close[i])
+            if terms.close_at_end and i == n - 1 and position.units != 0.0:
+                leave(account, position, terms, trades, time, i, close[i], END)
+        value = position.units * close[i]
+        equity[i] = account.cash + value
         if equity[i] <= 0.0:
-            if book.position != 0.0:
-                leave(book, terms, trades, time, i, close[i], RUIN)
+            if position.units != 0.0:
+                leave(account, position, terms, trades, time, i, close[i], RUIN)
             end = i + 1
-            _pin_to_zero(i, equity, cash, position_value)
+            pin_to_zero(i, equity, cash, position_value)
             break
-        held += book.position != 0.0
-        _record(i, book, value, cash, position_value)
+        held += position.units != 0.0
+        record(i, account, value, cash, position_value)
     figures[11] = equity[n - 1] == 0.0
-    _write_figures(book, terms, equity[:end], time, close, held, figures)
+    market_return = metrics.buy_and_hold_return(close)
+    write_figures(account, terms, equity[:end], time, market_return, held, position.units != 0.0, figures)

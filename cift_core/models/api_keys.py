@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import ForeignKey, LargeBinary, Text
+from sqlalchemy import ForeignKey, Index, LargeBinary, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -15,9 +15,13 @@ class APIKey(Timestamps, Base):
     """One key of a user; `prefix` is the public `<key id>` of `cift_<key id>_<secret>`."""
 
     __tablename__ = "api_keys"
+    __table_args__ = (
+        # the user's list, newest first, by cursor
+        Index("ix_api_keys_user_id_created_at_id", "user_id", text("created_at DESC"), text("id DESC")),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     prefix: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
     secret_hmac: Mapped[bytes] = mapped_column(LargeBinary)

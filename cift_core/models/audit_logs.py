@@ -18,7 +18,12 @@ class AuditLog(Base):
     """
 
     __tablename__ = "audit_logs"
-    __table_args__ = (Index("ix_audit_logs_user_id_id", "user_id", text("id DESC")),)  # the user's own trail
+    __table_args__ = (
+        # the user's own trail, newest first, by cursor
+        Index("ix_audit_logs_user_id_id", "user_id", text("id DESC")),
+        # the rows since a moment, to seal or list; a row costs it nothing: it keeps one range for many pages
+        Index("ix_audit_logs_created_at", "created_at", postgresql_using="brin"),
+    )
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())

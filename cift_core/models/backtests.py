@@ -2,17 +2,23 @@
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import Text
+from sqlalchemy import ForeignKey, Index, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, declared_attr, mapped_column, relationship
 
 from cift_core.models.base import Base
 from cift_core.models.jobs import JobColumns
+from cift_core.models.trading_strategies import TradingStrategy
 
 
 class Backtest(JobColumns, Base):
-    """One backtest. Its rows in QuestDB carry `id`, `result_attempt` and the timestamp `recorded_at`."""
+    """One backtest. Its rows in QuestDB carry `id`, `result_attempt` and the timestamp `recorded_at`.
+
+    `strategy_id` and `strategy_version` name the saved strategy it ran, if it was one; `request` holds all of
+    that version, and outlives it.
+    """
 
     __tablename__ = "backtests"
 
@@ -25,3 +31,19 @@ class Backtest(JobColumns, Base):
     result_digest: Mapped[str | None]
     result_attempt: Mapped[int | None]
     recorded_at: Mapped[datetime | None]
+    strategy_id: Mapped[UUID | None] = mapped_column(ForeignKey("trading_strategies.id", ondelete="SET NULL"))
+    strategy_version: Mapped[int | None]
+
+    trading_strategy: Mapped[TradingStrategy | None] = relationship(lazy="raise")
+
+    @declared_attr.directive
+    def __table_args__(cls) -> tuple[Any, ...]:  # noqa: N805  a declared_attr gets the class
+        return (
+            *super().__table_args__,
+            # the backtests that a strategy leaves behind when it is removed
+            Index(
+                "ix_backtests_strategy_id",
+                "strategy_id",
+                postgresql_where=text("strategy_id IS NOT NULL"),
+            ),
+        )

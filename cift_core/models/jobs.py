@@ -29,8 +29,11 @@ class JobColumns(Timestamps):
     """The columns of a job.
 
     `attempt` counts claims and never repeats, so results written under it are never mixed up; `releases`
-    counts the claims that were handed back and do not count against the attempt cap.
+    counts the claims that were handed back and do not count against the attempt cap. `dispatched_at` is when
+    its latest message went to the broker; a queued job without it waits for a free place of its owner.
     """
+
+    __tablename__: str
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     status: Mapped[str] = mapped_column(default=JobStatus.QUEUED)
@@ -55,18 +58,39 @@ class JobColumns(Timestamps):
     @declared_attr.directive
     def __table_args__(cls) -> tuple[Any, ...]:  # noqa: N805
         states = ", ".join(f"'{state}'" for state in JobStatus)
-        table: str = cls.__tablename__  # type: ignore[attr-defined]  # set by each table
+        table = cls.__tablename__
         return (
             CheckConstraint(f"status IN ({states})", name="status"),
             CheckConstraint("(status = 'running') = (lease_token IS NOT NULL)", name="lease_while_running"),
             CheckConstraint("progress BETWEEN 0 AND 1", name="progress"),
             # the owner's list, newest first, by cursor
             Index(f"ix_{table}_owner_id_created_at_id", "owner_id", text("created_at DESC"), text("id DESC")),
+            # a submit counts its owner's jobs in flight (services/dispatch.py)
+            Index(
+                f"ix_{table}_in_flight",
+                "owner_id",
+                postgresql_where=text("status IN ('queued', 'running') AND dispatched_at IS NOT NULL"),
+            ),
+            # a job that ends looks for its owner's oldest waiting one
+            Index(
+                f"ix_{table}_waiting",
+                "owner_id",
+                "created_at",
+                "id",
+                postgresql_where=text("status = 'queued' AND dispatched_at IS NULL"),
+            ),
             # requeue_stale looks only at jobs that are not finished
             Index(
                 f"ix_{table}_unfinished",
                 "status",
                 "dispatched_at",
                 postgresql_where=text("status IN ('queued', 'running')"),
+            ),
+            # how many ended lately, by their end
+            Index(
+                f"ix_{table}_finished_at",
+                "finished_at",
+                "status",
+                postgresql_where=text("finished_at IS NOT NULL"),
             ),
         )

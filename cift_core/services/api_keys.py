@@ -36,6 +36,7 @@ SCOPES = (
     "accounts:write",
     "admin",
 )
+_ADMIN = frozenset({"admin"})
 NAME_MAX_CHARS = 100
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _PREFIX_CHARS, _RANDOM_CHARS, _CHECKSUM_CHARS = 12, 43, 6
@@ -119,7 +120,7 @@ def authenticate(session: Session, settings: Settings, token: str) -> Principal:
             secret is answered like an unknown key.
     """
     prefix = key_prefix(token)
-    found = session.execute(_BY_PREFIX, {"prefix": prefix}).one_or_none()
+    found = session.connection().execute(_BY_PREFIX, {"prefix": prefix}).one_or_none()
     expected = found.secret_hmac if found is not None else bytes(hashlib.sha256().digest_size)
     if (
         not hmac.compare_digest(_secret_hmac(settings, token), expected)
@@ -134,7 +135,9 @@ def authenticate(session: Session, settings: Settings, token: str) -> Principal:
         raise Unauthenticated("expired_key", f"The API key {prefix} has expired; use another.")
     if found.last_used_at is None or found.last_used_at < now - _TOUCH_EVERY:
         _touch(session, found.id)
-    return Principal(found.user_id, found.id, prefix, frozenset(found.scopes), found.is_admin)
+    # who is no administrator any more keeps the key, not the scope
+    scopes = frozenset(found.scopes) - (frozenset() if found.is_admin else _ADMIN)
+    return Principal(found.user_id, found.id, prefix, scopes, found.is_admin)
 
 
 def key_prefix(token: str) -> str:

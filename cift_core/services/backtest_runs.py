@@ -1,15 +1,16 @@
 """One run of a backtest in a worker: read the bars, simulate, record."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from cift_core.clock import utc_now
-from cift_core.engine import ENGINE_VERSION, Execution, run_backtest
-from cift_core.services.bars import read_bars
+from cift_core.engine import ENGINE_VERSION, Execution, Result, run_backtest, run_portfolio
+from cift_core.services.bars import BarsRead, read_bars, summary
 from cift_core.services.leases import Lease
-from cift_core.services.series import write_series
+from cift_core.services.series import wait_readable, write_series
+from cift_core.services.trading_strategies import strategy_of
 from cift_core.stores import Stores
-from cift_core.strategies import STRATEGIES
 
 
 def run(stores: Stores, lease: Lease) -> dict[str, Any]:
@@ -21,33 +22,44 @@ def run(stores: Stores, lease: Lease) -> dict[str, Any]:
         JobCancelled, LeaseLost: the job is no longer this worker's.
     """
     claim, request = lease.claim, lease.claim.request
-    (symbol,) = request["symbols"]
-    read = read_bars(
-        stores.questdb,
-        symbol,
-        request["interval"],
-        _moment(request.get("start")),
-        _moment(request.get("end")),
-        request.get("prices"),
-        max_bars=stores.settings.max_bars_per_job,
-    )
-    lease.progress = 0.3
-    lease.check()
-    strategy = STRATEGIES[request["strategy"]["name"]]
-    execution = Execution.from_mapping(request["execution"])
-    result = run_backtest(read.bars, strategy, request["strategy"]["params"], execution, cash=request["cash"])
+    read: dict[str, BarsRead] = {}
+    for symbol in request["symbols"]:
+        read[symbol] = read_bars(
+            stores.questdb,
+            symbol,
+            request["interval"],
+            _moment(request.get("start")),
+            _moment(request.get("end")),
+            request.get("prices"),
+            max_bars=stores.settings.max_bars_per_job - sum(len(one.bars) for one in read.values()),
+        )
+        lease.progress = 0.3 * len(read) / len(request["symbols"])
+        lease.check()
+    result = _simulate(request, read)
     lease.progress = 0.6
     lease.check()
     recorded_at = utc_now()
-    write_series(stores.questdb, claim.job_id, claim.attempt, recorded_at, symbol, read.bars.time, result)
-    return {
+    write_series(stores.questdb, claim.job_id, claim.attempt, recorded_at, request["symbols"], result)
+    columns = {
         "metrics": result.metrics,
-        "data": read.summary(),
+        "data": summary(read),
         "engine_version": ENGINE_VERSION,
         "result_digest": result.sha256(),
         "result_attempt": claim.attempt,
         "recorded_at": recorded_at,
     }
+    wait_readable(stores.questdb)  # QuestDB has applied the series while we computed the digests
+    return columns
+
+
+def _simulate(request: Mapping[str, Any], read: Mapping[str, BarsRead]) -> Result:
+    strategy, params = strategy_of(request["strategy"]), request["strategy"]["params"]
+    execution, cash = Execution.from_mapping(request["execution"]), request["cash"]
+    if len(read) > 1 or strategy.weigh is not None:
+        bars = {symbol: one.bars for symbol, one in read.items()}
+        return run_portfolio(bars, strategy, params, execution, cash=cash)
+    (one,) = read.values()
+    return run_backtest(one.bars, strategy, params, execution, cash=cash)
 
 
 def _moment(text: str | None) -> datetime | None:

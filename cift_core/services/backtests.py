@@ -1,64 +1,90 @@
 """Backtests as their owners see them: submitted, listed, read, cancelled, removed."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
+from sqlalchemy import Integer, Table, Uuid, bindparam, insert, select
 from sqlalchemy import delete as sql_delete
-from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from cift_core.engine import Execution
-from cift_core.errors import Conflict, FieldError, InvalidInput, did_you_mean
+from cift_core.errors import Conflict, FieldError, InvalidInput
 from cift_core.models import FINAL, Backtest
-from cift_core.services import jobs
-from cift_core.strategies import STRATEGIES
+from cift_core.services import alerts, jobs
+from cift_core.services.dispatch import moment_of_dispatch
+from cift_core.services.trading_strategies import Definition, check_definition, resolve, strategy_of
 
 Checked = TypeVar("Checked")
-_TABLE = Backtest.__table__
+_TABLE = cast("Table", Backtest.__table__)
+_MADE = ("id", "status", "progress", "attempt", "releases", "dispatched_at", "created_at", "updated_at")
 # built once, on the table and not the class: every submit runs it
-_INSERT = select(Backtest).from_statement(
-    insert(_TABLE).values(dispatched_at=func.now()).returning(*_TABLE.c)  # type: ignore[arg-type]
+_INSERT = (
+    insert(_TABLE)
+    .values(
+        dispatched_at=moment_of_dispatch(
+            Backtest, bindparam("owner", type_=Uuid), bindparam("max_in_flight", type_=Integer)
+        )
+    )
+    .returning(*(_TABLE.c[name] for name in _MADE))
 )
 
 
-def submit(session: Session, owner_id: UUID, request: Mapping[str, Any]) -> Backtest:
-    """The queued backtest; its stored request has every default filled in.
+def submit(session: Session, owner_id: UUID, request: Mapping[str, Any], *, max_in_flight: int) -> Backtest:
+    """The queued backtest, in no session; its stored request has every default filled in.
+
+    When the owner has `max_in_flight` backtests in flight already it waits, with no `dispatched_at`.
 
     `request` has the shape of `POST /backtests`; what only the engine knows (strategy, parameters, execution)
     is checked here.
 
     Raises:
         InvalidInput: with every wrong field, as a JSON pointer into the request.
+        NotFound: the owner has no such saved strategy, or it has no such version.
     """
     chosen, execution = request["strategy"], request.get("execution") or {}
+    saved: dict[str, Any] = {}
+    if "strategy_id" in chosen:
+        chosen = resolve(session, owner_id, chosen)
+        saved = {name: chosen[name] for name in ("strategy_id", "version")}
     errors: list[FieldError] = []
-    strategy = STRATEGIES.get(chosen["name"])
-    params: Mapping[str, Any] = {}
-    if strategy is None:
-        near = did_you_mean(chosen["name"], STRATEGIES)
-        detail = f"there is no strategy {chosen['name']!r}{near}; there are: {', '.join(sorted(STRATEGIES))}"
-        errors.append(FieldError("/strategy/name", detail))
-    else:
-        params = _checked(errors, "/strategy", lambda: strategy.validate(chosen.get("params") or {})) or {}
+    strategy = _checked(errors, "/strategy", lambda: check_definition(chosen))
     filled = _checked(errors, "", lambda: Execution.from_mapping(execution))
-    if errors or filled is None:
+    if strategy is not None and filled is not None:
+        fitted = partial(fitting, filled, strategy, len(request["symbols"]))
+        filled = _checked(errors, "", fitted)
+    if errors or strategy is None or filled is None:
         raise InvalidInput("invalid_backtest", "The backtest can't run as asked: see errors.", errors)
     row = {
         "owner_id": owner_id,
         "request": {
             **request,
-            "strategy": {"name": chosen["name"], "params": dict(params)},
-            "execution": asdict(filled),
+            "strategy": {**strategy, **saved},
+            "execution": dict(vars(filled)),
         },
-        "strategy": chosen["name"],
+        "strategy": chosen.get("name", "rules"),
         "symbols": list(request["symbols"]),
         "tags": list(request.get("tags") or []),
     }
-    backtest: Backtest = session.scalars(_INSERT, row).one()
-    return backtest
+    if saved:
+        row |= {"strategy_id": UUID(saved["strategy_id"]), "strategy_version": saved["version"]}
+    places = {"owner": owner_id, "max_in_flight": max_in_flight}
+    made = session.connection().execute(_INSERT, row | places).one()
+    return jobs.copy_of(Backtest, row | made._asdict())
+
+
+def fitting(execution: Execution, strategy: Definition, symbols: int) -> Execution:
+    """The execution with the size that stands where none was given.
+
+    Raises:
+        InvalidInput: a field of it is not for this kind of strategy.
+    """
+    compiled = strategy_of(strategy)
+    compiled.execution(execution, strategy["params"])
+    return execution if compiled.weigh else replace(execution, size=execution.sized(symbols))
 
 
 def _checked(errors: list[FieldError], prefix: str, check: Callable[[], Checked]) -> Checked | None:
@@ -130,3 +156,4 @@ def delete(session: Session, owner_id: UUID, backtest_id: UUID) -> None:
     if removed is None:
         status = get(session, owner_id, backtest_id).status
         raise Conflict("not_finished", f"The backtest is {status}; cancel it first, then remove it.")
+    alerts.resolve_job(session, Backtest.__tablename__, backtest_id)

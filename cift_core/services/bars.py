@@ -1,42 +1,64 @@
-"""Stored bars as the engine takes them."""
+"""Bars as the engine takes them: stored ones, or built from ticks or from finer bars."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cift_core.clock import from_ns, rfc3339
-from cift_core.engine import Bars
-from cift_core.errors import InvalidInput, did_you_mean
+from cift_core.clock import rfc3339, to_ns
+from cift_core.engine import Bars, Candles, builds, floor_time, next_open
+from cift_core.errors import InvalidInput
+from cift_core.services.bar_sources import Source, available, nothing_there
+from cift_core.services.market_kinds import BARS, INTERVALS, TICKS
+from cift_core.services.market_reads import Page, Series, read_long_pages
 from cift_core.stores.questdb import QuestDBPool
 
 Prices = Literal["adjusted", "raw"]
-NS_PER_US = 1_000
-ONE_US = timedelta(microseconds=1)
-MIN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
-MAX_TIME = datetime(2255, 6, 5, tzinfo=UTC)  # until then a float64 holds the microseconds exactly
-PAGE_ROWS = 250_000
-SHOWN = 10
+MAX_TIME_NS = to_ns(datetime(2255, 6, 5, tzinfo=UTC))  # what is stored after it is never read
+PAGE_ROWS = 2**21
 
 
 @dataclass(frozen=True)
 class BarsRead:
-    """Bars as the engine will see them, and whether their prices are adjusted or raw."""
+    """Bars as the engine will see them, whether their prices are adjusted or raw, and what they are from."""
 
     bars: Bars
     prices: Prices
+    source: Source
 
     def summary(self) -> dict[str, Any]:
-        """The `data` of a backtest: rows, first and last time, prices, and the digest of it all."""
+        """Rows, first and last time, prices, source, and the digest of it all."""
         return {
             "rows": len(self.bars),
             "first": rfc3339(int(self.bars.time[0])),
             "last": rfc3339(int(self.bars.time[-1])),
             "prices": self.prices,
+            "source": self.source.as_json(),
             "sha256": self.bars.sha256(),
         }
+
+
+def summary(read: Mapping[str, BarsRead]) -> dict[str, Any]:
+    """The `data` of a backtest: what was read of its one symbol; of several what that is together, and each.
+
+    Together the digest is the SHA-256 of a line "symbol digest" for each symbol, in the order of the request.
+    """
+    each = {symbol: one.summary() for symbol, one in read.items()}
+    if len(each) == 1:
+        return next(iter(each.values()))
+    prices = {one["prices"] for one in each.values()}
+    lines = "".join(f"{symbol} {one['sha256']}\n" for symbol, one in each.items())
+    return {
+        "rows": sum(one["rows"] for one in each.values()),
+        "first": rfc3339(min(int(one.bars.time[0]) for one in read.values())),
+        "last": rfc3339(max(int(one.bars.time[-1]) for one in read.values())),
+        "prices": prices.pop() if len(prices) == 1 else "mixed",
+        "sha256": sha256(lines.encode()).hexdigest(),
+        "symbols": each,
+    }
 
 
 def read_bars(
@@ -49,100 +71,151 @@ def read_bars(
     *,
     max_bars: int,
 ) -> BarsRead:
-    """The stored bars in [start, end), adjusted where asked for or, without a wish, where that is possible.
+    """The bars in [start, end), adjusted where asked for or, without a wish, where that is possible.
 
-    `start` and `end` are aware; what is stored after 2255-06-05 is never read.
+    Stored bars of the interval win; where there are none, bars are built: from what reaches over the most of
+    the range, ticks or finer bars, of equals from the coarsest bars. `start` and `end` are aware; what is
+    stored after 2255-06-05 is never read.
 
     Raises:
         InvalidInput: no bars there (it says what there is), more than `max_bars`, or no adjusted closes.
         StoreUnavailable: QuestDB does not answer.
     """
-    table = _columns(questdb, symbol, interval, start, end, limit=max_bars + 1)
-    time = table[:, 0].astype(np.int64) * NS_PER_US
-    if len(time) == 0:
-        raise _no_bars(questdb, symbol, interval, start, end)
-    if len(time) > max_bars:
-        raise InvalidInput(
-            "too_many_bars",
-            f"{symbol} {interval} has more than {max_bars} bars in that range; ask for a shorter one.",
-        )
-    open_, high, low, close, volume, adjusted_close = (np.ascontiguousarray(c) for c in table[:, 1:].T)
+    begin_ns, end_ns = range_ns(start, end)
+    if interval == "tick":
+        source = Source(TICKS, None, begin_ns, end_ns)
+        found = _from_ticks(questdb, symbol, interval, begin_ns, end_ns, max_bars)
+        read = None if found is None else BarsRead(found, _raw(prices, symbol), source)
+    else:
+        read = _read_stored(questdb, symbol, interval, begin_ns, end_ns, prices, max_bars=max_bars)
+        if read is None and interval in INTERVALS:
+            read = _build(questdb, symbol, interval, begin_ns, end_ns, prices, max_bars=max_bars)
+    if read is None:
+        raise nothing_there(questdb, symbol, interval, start, end)
+    return read
+
+
+def range_ns(start: datetime | None, end: datetime | None) -> tuple[int, int]:
+    """[start, end) in nanoseconds, cut to what can be stored."""
+    for moment in (start, end):
+        if moment is not None and moment.tzinfo is None:
+            raise ValueError(f"{moment} names no time zone")
+    begin_ns = 0 if start is None else max(0, to_ns(start))
+    return begin_ns, MAX_TIME_NS if end is None else min(to_ns(end), MAX_TIME_NS)
+
+
+def ceil_time(time_ns: int, interval: str) -> int:
+    """The first open of a bar that is not before a moment."""
+    floor_ns = int(floor_time(np.array([time_ns], dtype=np.int64), interval)[0])
+    return floor_ns if floor_ns == time_ns else next_open(time_ns, interval)
+
+
+def choose_source(
+    questdb: QuestDBPool, symbol: str, interval: str, begin_ns: int, end_ns: int
+) -> Source | None:
+    """What bars of an interval that is not stored are best built from, None if there is nothing."""
+    usable = [
+        source
+        for source in available(questdb, symbol, begin_ns, end_ns)
+        if source.kind is TICKS or builds(str(source.interval), interval)
+    ]
+    return max(usable, key=lambda source: (source.span_ns, source.length_ns), default=None)
+
+
+def _build(
+    questdb: QuestDBPool,
+    symbol: str,
+    interval: str,
+    begin_ns: int,
+    end_ns: int,
+    prices: Prices | None,
+    *,
+    max_bars: int,
+) -> BarsRead | None:
+    begin_ns, end_ns = ceil_time(begin_ns, interval), ceil_time(end_ns, interval)
+    source = choose_source(questdb, symbol, interval, begin_ns, end_ns)
+    if source is None:
+        return None
+    if source.kind is TICKS:
+        found = _from_ticks(questdb, symbol, interval, begin_ns, end_ns, max_bars)
+        return None if found is None else BarsRead(found, _raw(prices, symbol), source)
+    finer = _read_stored(questdb, symbol, str(source.interval), begin_ns, end_ns, prices, max_bars=max_bars)
+    if finer is None:
+        return None
+    # adjusted before they are merged: a split may lie inside a bar
+    return BarsRead(_merged(finer.bars, interval), finer.prices, source)
+
+
+def _merged(finer: Bars, interval: str) -> Bars:
+    """The bars of an interval, made of finer ones."""
+    candles = Candles(interval)
+    volume = np.full(len(finer), np.nan) if finer.volume is None else finer.volume
+    candles.add(finer.time, finer.open, finer.high, finer.low, finer.close, volume)
+    return candles.bars()
+
+
+def _from_ticks(
+    questdb: QuestDBPool, symbol: str, interval: str, begin_ns: int, end_ns: int, max_bars: int
+) -> Bars | None:
+    candles = Candles(interval)
+    begin_ns, end_ns = ceil_time(begin_ns, interval), ceil_time(end_ns, interval)
+    for page in read_long_pages(questdb, Series(TICKS, symbol), begin_ns, end_ns, page_rows=PAGE_ROWS):
+        price, size, _ = page.columns
+        candles.add(page.times_ns, price, price, price, price, size)
+        _check_count(len(candles), symbol, interval, max_bars)
+    return candles.bars() if len(candles) else None
+
+
+def _read_stored(
+    questdb: QuestDBPool,
+    symbol: str,
+    interval: str,
+    begin_ns: int,
+    end_ns: int,
+    prices: Prices | None,
+    *,
+    max_bars: int,
+) -> BarsRead | None:
+    """Stored bars, None if there are none."""
+    pages: list[Page] = []
+    series, page_rows = Series(BARS, symbol, interval), min(PAGE_ROWS, max_bars + 1)
+    for page in read_long_pages(questdb, series, begin_ns, end_ns, page_rows=page_rows):
+        pages.append(page)
+        _check_count(sum(map(len, pages)), symbol, interval, max_bars)
+    if not pages:
+        return None
+    time = _joined([page.times_ns for page in pages])
+    columns = (_joined(column) for column in zip(*(page.columns for page in pages), strict=True))
+    open_, high, low, close, volume, adjusted_close = columns
     bars = Bars(time=time, open=open_, high=high, low=low, close=close, volume=volume, interval=interval)
+    source = Source(BARS, interval, int(time[0]), int(time[-1]))
     missing = int(np.isnan(adjusted_close).sum())
     if prices == "raw" or (prices is None and missing):
-        return BarsRead(bars, "raw")
+        return BarsRead(bars, "raw", source)
     if missing:
         raise InvalidInput(
             "no_adjusted_closes",
             f"{symbol} {interval} has no adjusted close for {missing} of {len(bars)} bars;"
             ' ask for "prices": "raw".',
         )
-    return BarsRead(bars.adjusted(adjusted_close), "adjusted")
+    return BarsRead(bars.adjusted(adjusted_close), "adjusted", source)
 
 
-def _columns(
-    questdb: QuestDBPool,
-    symbol: str,
-    interval: str,
-    start: datetime | None,
-    end: datetime | None,
-    *,
-    limit: int,
-) -> NDArray[np.float64]:
-    """float64[n, 7]: time (µs since 1970; exact, being below 2**53), open, high, low, close, volume and
-    adjusted close. Fetched in pages, so that the rows as Python objects never take more than a page's memory.
-    """
-    sql = (
-        "SELECT cast(timestamp AS long), open, high, low, close, volume, adjusted_close FROM bars"
-        " WHERE symbol = %s AND interval = %s AND timestamp >= %s AND timestamp < %s"
-        " ORDER BY timestamp LIMIT {:d}"
-    )
-    begin, stop = _naive(start or MIN_TIME), _naive(min(end or MAX_TIME, MAX_TIME))
-    pages: list[NDArray[np.float64]] = []
-    while limit > 0:
-        size = min(limit, PAGE_ROWS)
-        rows = questdb.fetch(sql.format(size), (symbol, interval, begin, stop))
-        pages.append(np.array(rows, dtype=np.float64).reshape(-1, 7))
-        limit -= len(rows)
-        if len(rows) < size:
-            break
-        begin = _naive(from_ns(int(rows[-1][0]) * NS_PER_US)) + ONE_US
-    return pages[0] if len(pages) == 1 else np.concatenate(pages)
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _naive(moment: datetime) -> datetime:
-    if moment.tzinfo is None:
-        raise ValueError(f"{moment} names no time zone")
-    return moment.astimezone(UTC).replace(tzinfo=None)
-
-
-def _no_bars(
-    questdb: QuestDBPool, symbol: str, interval: str, start: datetime | None, end: datetime | None
-) -> InvalidInput:
-    stored = questdb.fetch(
-        "SELECT interval, cast(min(timestamp) AS long), cast(max(timestamp) AS long), count()"
-        " FROM bars WHERE symbol = %s ORDER BY interval",
-        (symbol,),
-    )
-    wanted = f"{symbol} {interval}{_range(start, end)}"
-    if stored:
-        available = "; ".join(
-            f"{symbol} {kind} {rfc3339(first * NS_PER_US)} to {rfc3339(last * NS_PER_US)} ({count} bars)"
-            for kind, first, last, count in stored
+def _raw(prices: Prices | None, symbol: str) -> Prices:
+    if prices == "adjusted":
+        raise InvalidInput(
+            "no_adjusted_closes", f'The ticks of {symbol} have no adjusted prices; ask for "prices": "raw".'
         )
-        return InvalidInput("no_bars", f"no bars for {wanted}; available: {available}.")
-    symbols = sorted(str(name) for (name,) in questdb.fetch("SELECT DISTINCT symbol FROM bars"))
-    near = did_you_mean(symbol, symbols)
-    listed = ", ".join(symbols[:SHOWN]) + (
-        f" and {len(symbols) - SHOWN} more" if len(symbols) > SHOWN else ""
-    )
-    return InvalidInput("no_bars", f"no bars for {wanted}{near}; available symbols: {listed or 'none yet'}.")
+    return "raw"
 
 
-def _range(start: datetime | None, end: datetime | None) -> str:
-    if start is None and end is None:
-        return ""
-    shown = [
-        moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else "…" for moment in (start, end)
-    ]
-    return f" in [{shown[0]}, {shown[1]})"
+def _check_count(count: int, symbol: str, interval: str, max_bars: int) -> None:
+    if count > max_bars:
+        raise InvalidInput(
+            "too_many_bars",
+            f"{symbol} {interval} has more than {max_bars} bars in that range; ask for a shorter one.",
+        )

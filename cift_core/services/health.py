@@ -1,8 +1,11 @@
-"""Whether the stores answer: each probed by a real request, side by side, each under its own deadline."""
+"""Whether the stores answer: each probed by a real request, side by side, each under its own deadline.
+
+With details also whether beat and the workers do their work.
+"""
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -11,18 +14,24 @@ import pandas as pd
 
 from cift_core.clock import utc_now
 from cift_core.errors import StoreUnavailable
+from cift_core.models import AlertKind
+from cift_core.services import workers
+from cift_core.services.workers import Check
 from cift_core.stores import Stores
-from cift_core.stores.questdb import Rows
+from cift_core.stores.questdb_batches import Rows
+
+Told = Sequence[Check] | None
 
 
 @dataclass(frozen=True)
 class Probed:
-    """The outcome of one probe; `reason` is empty when healthy."""
+    """The outcome of one probe; `reason` is empty when healthy, `told` what it found behind the store."""
 
     store: str
     healthy: bool
     latency_ms: float
     reason: str
+    told: Told = None
 
 
 class Probe:
@@ -32,7 +41,7 @@ class Probe:
     process and no more. A daemon thread: a hung probe must not keep the process from ending.
     """
 
-    def __init__(self, store: str, ask: Callable[[], None], deadline_s: float) -> None:
+    def __init__(self, store: str, ask: Callable[[], Told], deadline_s: float) -> None:
         self.store = store
         self._ask = ask
         self._deadline_s = deadline_s
@@ -60,19 +69,19 @@ class Probe:
             return self._probed(began, f"no answer within {self._deadline_s:g} s")
 
     def _run(self, answer: Future[Probed], began: float) -> None:
-        reason = ""
+        reason, told = "", None
         try:
-            self._ask()
+            told = self._ask()
         except StoreUnavailable as error:
             reason = error.message
         except BaseException as error:
             answer.set_exception(error)
             raise
-        answer.set_result(self._probed(began, reason))
+        answer.set_result(self._probed(began, reason, told))
 
-    def _probed(self, began: float, reason: str) -> Probed:
+    def _probed(self, began: float, reason: str, told: Told = None) -> Probed:
         latency_ms = round((time.monotonic() - began) * 1000, 3)
-        return Probed(self.store, not reason, latency_ms, reason)
+        return Probed(self.store, not reason, latency_ms, reason, told)
 
 
 class Health:
@@ -81,13 +90,14 @@ class Health:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
         deadline_s = stores.settings.probe_timeout_s
-        asks = {
+        asks: dict[str, Callable[[], None]] = {
             "postgres": stores.postgres.probe,
             "questdb": stores.questdb.probe,
             "broker": self._broker,
             "cache": stores.cache.probe,
         }
         self._probes = [Probe(store, ask, deadline_s) for store, ask in asks.items()]
+        self._workers = Probe("workers", lambda: workers.checks(stores), deadline_s)
 
     def probe(self) -> list[Probed]:
         """The outcome of every store's probe, in the time of the slowest."""
@@ -96,6 +106,7 @@ class Health:
 
     def readiness(self, *, verbose: bool = False) -> dict[str, Any]:
         """The body of `GET /ready`; the check `redis` covers the broker and the cache."""
+        behind = self._workers.start() if verbose else None
         probed = {outcome.store: outcome for outcome in self.probe()}
         healthy = {
             "postgres": probed["postgres"].healthy,
@@ -106,15 +117,12 @@ class Health:
             "ready": all(healthy.values()),
             "checks": {name: "healthy" if fine else "unhealthy" for name, fine in healthy.items()},
         }
-        if verbose:
-            body["details"] = {
-                name: {
-                    "status": "healthy" if outcome.healthy else "unhealthy",
-                    "latency_ms": outcome.latency_ms,
-                    "reason": outcome.reason or None,
-                }
+        if behind is not None:
+            stores = {
+                name: _detail(outcome.healthy, outcome.latency_ms, outcome.reason)
                 for name, outcome in probed.items()
             }
+            body["details"] = stores | _behind_the_broker(self._workers.outcome(behind))
         return body
 
     def _broker(self) -> None:
@@ -124,12 +132,47 @@ class Health:
             )
 
 
-def record(stores: Stores, outcomes: list[Probed]) -> None:
-    """Append the outcomes to QuestDB's `health_probes`.
+def stores_checked(outcomes: Sequence[Probed]) -> list[Check]:
+    """The outcomes as checks, beside those of workers and beat."""
+    return [
+        Check(AlertKind.STORE_UNHEALTHY, outcome.store, outcome.healthy, outcome.latency_ms, outcome.reason)
+        for outcome in outcomes
+    ]
+
+
+def _behind_the_broker(outcome: Probed) -> dict[str, dict[str, Any]]:
+    found = outcome.told or ()
+    ticks = [check for check in found if check.kind == AlertKind.BEAT_SILENT]
+    return {
+        name: _detail(
+            _all_healthy(checks),
+            max((check.latency_ms for check in checks), default=0.0),
+            " ".join(filter(None, (outcome.reason, *(check.reason for check in checks)))),
+        )
+        for name, checks in (("workers", [check for check in found if check not in ticks]), ("beat", ticks))
+    }
+
+
+def _all_healthy(checks: Sequence[Check]) -> bool | None:
+    """True, or False when one is not; None where nothing is known of any."""
+    known = [check.healthy for check in checks if check.healthy is not None]
+    return all(known) if known else None
+
+
+def _detail(healthy: bool | None, latency_ms: float, reason: str) -> dict[str, Any]:
+    status = "unknown" if healthy is None else "healthy" if healthy else "unhealthy"
+    return {"status": status, "latency_ms": latency_ms, "reason": reason or None}
+
+
+def record(stores: Stores, found: Sequence[Check]) -> None:
+    """Append what is known to QuestDB's `health_probes`.
 
     Raises:
         StoreUnavailable: QuestDB does not answer.
     """
-    columns = ("store", "healthy", "latency_ms", "reason")
-    frame = pd.DataFrame({name: [getattr(outcome, name) for outcome in outcomes] for name in columns})
+    columns = {"store": "name", "healthy": "healthy", "latency_ms": "latency_ms", "reason": "reason"}
+    known = [check for check in found if check.healthy is not None]
+    frame = pd.DataFrame(
+        {column: [getattr(check, name) for check in known] for column, name in columns.items()}
+    )
     stores.questdb.write(Rows("health_probes", frame, at=utc_now(), symbols=("store",)))

@@ -18,7 +18,7 @@ KEPT_FOR = timedelta(hours=24)
 KEY = re.compile(r"^[\x21-\x7e]{1,255}$")
 
 
-def fingerprint(operation: str, request: dict[str, Any], file_sha256: str | None = None) -> str:
+def fingerprint(operation: str, request: object, file_sha256: str | None = None) -> str:
     """SHA-256 over what was asked for: the operation, the parsed request and the file's hash.
 
     `request` holds JSON values; two spellings of one request (key order, a default written out) are the same.

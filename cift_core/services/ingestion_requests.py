@@ -1,31 +1,20 @@
 """Requests for an ingestion: checked against their file, every wrong field told, defaults filled in."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
-from cift_core.errors import FieldError, InvalidInput, did_you_mean
-from cift_core.services.bar_files import (
-    INTERVALS,
-    OPTIONAL,
-    REQUIRED,
-    SYMBOL,
-    BarLayout,
-    column_errors,
-    map_columns,
-    read_first_line,
-)
-from cift_core.services.csv_records import MAX_COLUMNS
+from cift_core.errors import FieldError, InvalidInput, did_you_mean, pointer_to
+from cift_core.services.columns import Layout, column_errors, map_columns, side_errors
+from cift_core.services.market_kinds import BARS, INTERVALS, KINDS, SYMBOL, Kind
+from cift_core.services.record_files import FORMATS, RecordFile
+from cift_core.services.records import MAX_COLUMNS
 from cift_core.services.timestamps import TimeFormat, timezone_error, unit_error
 from cift_core.settings import Settings
-from cift_core.stores.files import GZIP_MAGIC, DataFile, Upload, open_data_file, open_upload
+from cift_core.stores.files import Upload
 
-FORMATS = ("csv", "csv.gz")
-LATER = ("csv.zip", "parquet", "jsonl")
-_ENDINGS_LATER = (".zip", ".parquet", ".jsonl")
 _REQUEST_FIELDS = ("source", "kind", "symbol", "interval")
 _SOURCE_FIELDS = ("type", "path", "format", "columns", "header", "timestamp_unit", "timezone")
+_TIME_DEFAULTS = {"timestamp_unit": "iso", "timezone": "UTC"}
 
 
 class _Fields:
@@ -41,8 +30,7 @@ class _Fields:
         for name in values:
             if name not in known:
                 near = did_you_mean(str(name), known) or f"; these are: {', '.join(known)}"
-                place = str(name).replace("~", "~0").replace("/", "~1")
-                self.wrong(f"/{place}", f"is not a field here{near}")
+                self.wrong(pointer_to("", name), f"is not a field here{near}")
 
     def wrong(self, place: str, detail: str) -> None:
         self._errors.append(FieldError(self._pointer + place, detail))
@@ -85,18 +73,19 @@ def full_request(settings: Settings, request: object, upload: Upload | None) -> 
     errors: list[FieldError] = []
     top = _Fields(errors, "", request, _REQUEST_FIELDS)
     source = top.nested("source", _SOURCE_FIELDS)
+    kind = KINDS.get(top.choice("kind", KINDS) or "")
     filled: dict[str, Any] = {
         "source": {
             "type": source.choice("type", ("file",), later=("kafka",)),
             "path": _path(source, upload),
-            "format": _format(source),
-            "columns": _columns(source),
-            "header": _header(source),
+            "format": None if source.values.get("format") is None else source.choice("format", FORMATS),
+            "columns": _columns(source, kind),
+            "header": _header(source, kind),
             **_time(source),
         },
-        "kind": top.choice("kind", ("bars",), later=("ticks", "quotes")),
+        "kind": None if kind is None else kind.name,
         "symbol": _symbol(top, source),
-        "interval": top.choice("interval", INTERVALS),
+        "interval": _interval(top, kind),
     }
     try:
         if upload is not None or filled["source"]["path"] is not None:
@@ -111,37 +100,38 @@ def full_request(settings: Settings, request: object, upload: Upload | None) -> 
     return filled
 
 
-def open_file(settings: Settings, source: Mapping[str, Any], upload_id: UUID | None) -> tuple[DataFile, str]:
-    """The file of a request's source, open, and its format (told by its first bytes when none is stated).
+def as_asked(request: object) -> object:
+    """The request in the one spelling it shares with its equals: defaults written out, null left out.
 
-    Raises:
-        InvalidInput: it can't be read, or is not of the format stated.
+    What is found in the file (format, columns) stays as it was sent: the file may be another by now.
     """
-    raw = open_data_file(settings, source["path"]) if upload_id is None else open_upload(settings, upload_id)
-    gzipped = raw.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-    raw.seek(0)
-    found = "csv.gz" if gzipped else "csv"
-    if source["format"] not in (None, found):
-        raw.close()
-        detail = f"is {source['format']}, but the file is {'' if gzipped else 'not '}gzipped"
-        raise InvalidInput("wrong_format", f"source.format {detail}.", [FieldError("/source/format", detail)])
-    return DataFile(raw, gzipped=gzipped, max_unpacked_bytes=settings.max_unpacked_bytes), found
+    if not isinstance(request, Mapping):
+        return request
+    top = _given(request)
+    if isinstance(top.get("source"), Mapping):
+        source = _TIME_DEFAULTS | _given(top["source"])
+        if isinstance(source.get("columns"), Mapping):
+            source["columns"] = _given(source["columns"])
+        top["source"] = source
+    return top
 
 
-def bar_layout(request: Mapping[str, Any], first_line: Sequence[str]) -> BarLayout:
-    """How to read the file of a full request that begins with this line.
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def layout_of(request: Mapping[str, Any], names: Sequence[str]) -> Layout:
+    """How to read the file of a full request that has these columns.
 
     Raises:
         InvalidInput: `invalid_columns`; the file is not the one the request was checked against.
     """
     source = request["source"]
-    header = tuple(source["header"] or first_line)
-    errors = column_errors(header, source["columns"])
+    errors = column_errors(names, source["columns"])
     if errors:
         raise InvalidInput("invalid_columns", f"The file changed: {errors[0].detail}.", errors)
-    return BarLayout(
-        header=header,
-        has_header_line=source["header"] is None,
+    return Layout(
+        kind=KINDS[request["kind"]],
         columns=source["columns"],
         symbol=request["symbol"],
         time=TimeFormat(source["timestamp_unit"], source["timezone"]),
@@ -152,37 +142,20 @@ def _fit_to_file(
     settings: Settings, filled: dict[str, Any], upload: Upload | None, errors: list[FieldError]
 ) -> None:
     source = filled["source"]
-    file, source["format"] = open_file(settings, source, None if upload is None else upload.id)
-    with file:
-        first_line = read_first_line(file)
-    header = source["header"] or first_line
-    if len(header) != len(first_line):
-        detail = f"names {len(header)} columns; the file's first line has {len(first_line)} fields"
-        errors.append(FieldError("/source/header", detail))
-    elif source["header"] is None:
-        errors += _header_line_errors(first_line)
-    if source["columns"] is None:
-        source["columns"], found = map_columns(header, filled["symbol"] is not None)
-        errors += found
-    else:
-        errors += column_errors(header, source["columns"])
+    with RecordFile(settings, source, None if upload is None else upload.id) as file:
+        source["format"], names = file.format, file.names()
+        if filled["kind"] is None:
+            return
+        if source["columns"] is None:
+            kind, symbol_given = KINDS[filled["kind"]], filled["symbol"] is not None
+            source["columns"], found = map_columns(kind, names, symbol_given)
+            errors += found
+        else:
+            errors += column_errors(names, source["columns"])
+        errors += file.errors(source)
+    errors += side_errors(source["columns"])
     if filled["symbol"] is None and "symbol" not in source["columns"]:
         errors.append(FieldError("/symbol", "is missing, and the file has no column for it"))
-
-
-def _header_line_errors(names: Sequence[str]) -> list[FieldError]:
-    if len(names) == 1:
-        mark = next((mark for mark in ";\t|" if mark in names[0]), None)
-        hint = f"; they seem to be parted by {mark!r}" if mark else ""
-        return [
-            FieldError("/source/path", f"the first line has one field; fields are parted by commas{hint}")
-        ]
-    if len(names) > MAX_COLUMNS:
-        return [FieldError("/source/path", f"has {len(names)} columns, at most {MAX_COLUMNS} are read")]
-    if all(re.fullmatch(r"[-+.:\dTZeE ]*\d[-+.:\dTZeE ]*", name) for name in names):
-        detail = "the file's first line is a record, not a header; name the columns here, in their order"
-        return [FieldError("/source/header", detail)]
-    return []
 
 
 def _path(source: _Fields, upload: Upload | None) -> str | None:
@@ -195,20 +168,8 @@ def _path(source: _Fields, upload: Upload | None) -> str | None:
     return source.text("path")
 
 
-def _format(source: _Fields) -> str | None:
-    name = str(source.values.get("path") or "").lower()
-    if source.values.get("format") is not None:
-        return source.choice("format", FORMATS, later=LATER)
-    unread = next((ending for ending in _ENDINGS_LATER if name.endswith(ending)), None)
-    if unread:
-        source.wrong(
-            "/format", f"files ending in {unread} are not supported yet; supported now: {', '.join(FORMATS)}"
-        )
-    return None
-
-
 def _time(source: _Fields) -> dict[str, str | None]:
-    unit, timezone = source.text("timestamp_unit", "iso"), source.text("timezone", "UTC")
+    unit, timezone = (source.text(name, default) for name, default in _TIME_DEFAULTS.items())
     unit_wrong = unit and unit_error(unit)
     if unit_wrong:
         source.wrong("/timestamp_unit", unit_wrong)
@@ -218,7 +179,15 @@ def _time(source: _Fields) -> dict[str, str | None]:
     return {"timestamp_unit": unit, "timezone": timezone}
 
 
-def _header(source: _Fields) -> list[str] | None:
+def _interval(top: _Fields, kind: Kind | None) -> str | None:
+    if kind in (BARS, None):
+        return top.choice("interval", INTERVALS) if kind or top.values.get("interval") is not None else None
+    if top.values.get("interval") is not None:
+        top.wrong("/interval", f"leave it out: {kind.name} have none")
+    return None
+
+
+def _header(source: _Fields, kind: Kind | None) -> list[str] | None:
     names = source.values.get("header")
     if names is None:
         return None
@@ -228,19 +197,18 @@ def _header(source: _Fields) -> list[str] | None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         source.wrong("/header", f"names {', '.join(twice)} more than once")
-    if not len(REQUIRED) <= len(names) <= MAX_COLUMNS:
-        source.wrong(
-            "/header", f"names {len(names)} columns; a bar file has {len(REQUIRED)} to {MAX_COLUMNS}"
-        )
+    if kind and not len(kind.required) <= len(names) <= MAX_COLUMNS:
+        needed = f"a file of {kind.name} has {len(kind.required)} to {MAX_COLUMNS}"
+        source.wrong("/header", f"names {len(names)} columns; {needed}")
     return [name.strip() for name in names]
 
 
-def _columns(source: _Fields) -> dict[str, str] | None:
-    if source.values.get("columns") is None:
+def _columns(source: _Fields, kind: Kind | None) -> dict[str, str] | None:
+    if kind is None or source.values.get("columns") is None:
         return None
-    fields = source.nested("columns", (*REQUIRED, *OPTIONAL))
-    columns = {name: fields.text(name) for name in (*REQUIRED, *OPTIONAL)}
-    for name in REQUIRED:
+    fields = source.nested("columns", kind.columns)
+    columns = {name: fields.text(name) for name in kind.columns}
+    for name in kind.required:
         if fields.values.get(name) is None:
             fields.wrong(f"/{name}", "is missing: which column of the file it is")
     mapped: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""One run of an ingestion in a worker: read the file block by block, check, write, count."""
+"""One run of an ingestion in a worker: read the file chunk by chunk, check, write, count."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -10,17 +10,20 @@ from sqlalchemy import delete, update
 from cift_core.clock import from_ns
 from cift_core.errors import InvalidInput, LeaseLost
 from cift_core.models import Ingestion, IngestionReject
-from cift_core.services.bar_files import ParsedBlock, Reject, parse_bars, read_first_line
-from cift_core.services.bar_writes import BarWriter, Outcome, one_writer
-from cift_core.services.ingestion_requests import bar_layout, open_file
+from cift_core.services.ingestion_requests import layout_of
+from cift_core.services.instrument_catalog import CatalogUpdate
 from cift_core.services.jobs import Claim
 from cift_core.services.leases import Lease
+from cift_core.services.market_kinds import Kind
+from cift_core.services.market_rows import ParsedChunk, Reject, parse_rows
+from cift_core.services.market_writes import MarketWriter, Outcome, one_writer
+from cift_core.services.record_files import RecordFile
 from cift_core.stores import Stores
 from cift_core.stores.postgres_copy import copy_rows
 
-BLOCK_BYTES = 4 * 2**20
+CHUNK_BYTES = 4 * 2**20
 MAX_REJECTS = 1_000_000
-CONFLICT = "a bar with this symbol and time stands earlier in the file with other values; that one counts"
+CONFLICT = "a {} with this symbol and {} stands earlier in the file with other values; that one counts"
 
 
 @dataclass
@@ -33,8 +36,8 @@ class Tally:
     rows_rejected: int = 0
 
 
-def run(stores: Stores, lease: Lease, *, block_bytes: int = BLOCK_BYTES) -> dict[str, Any]:
-    """The columns of the succeeded ingestion; its bars are readable in QuestDB when this returns.
+def run(stores: Stores, lease: Lease, *, chunk_bytes: int = CHUNK_BYTES) -> dict[str, Any]:
+    """The columns of the succeeded ingestion; its rows are readable in QuestDB when this returns.
 
     Raises:
         InvalidInput: the file can't be read to its end; what was written before stays.
@@ -44,43 +47,53 @@ def run(stores: Stores, lease: Lease, *, block_bytes: int = BLOCK_BYTES) -> dict
     claim, request = lease.claim, lease.claim.request
     source = request["source"]
     upload_id = claim.job_id if source["path"] is None else None
-    with open_file(stores.settings, source, upload_id)[0] as file:
-        layout = bar_layout(request, read_first_line(file))
     tally = Tally()
-    with (
-        one_writer(stores.postgres, request["symbol"], lease.check) as check_lock,
-        open_file(stores.settings, source, upload_id)[0] as file,
-    ):
-        writer = BarWriter(stores.questdb, claim.job_id, request["interval"])
-        _forget_rejects(stores, claim)
-        for block in file.blocks(block_bytes):
-            lease.check()
-            parsed = parse_bars(block, layout)
-            check_lock()
-            _record(stores, claim, tally, parsed, writer.write(parsed.bars))
-            lease.progress = 0.99 * file.fraction_read()
-        if tally.rows_read == 0:
-            raise InvalidInput("no_records", "The file has a header line and no records.")
-        writer.verify(tally.rows_written)
+    with RecordFile(stores.settings, source, upload_id) as file:
+        layout = layout_of(request, file.names())
+        kind = layout.kind
+        catalog = CatalogUpdate(stores, kind, request["interval"])
+        with (
+            one_writer(stores.postgres, kind, request["symbol"], lease.check) as check_lock,
+            catalog.settling(),
+        ):
+            writer = MarketWriter(stores.questdb, claim.job_id, kind, request["interval"])
+            _forget_rejects(stores, claim)
+            for records in file.chunks(layout.columns, chunk_bytes):
+                lease.check()
+                parsed = parse_rows(records, layout)
+                check_lock()
+                catalog.expect(parsed.rows.symbols)
+                _record(stores, claim, tally, parsed, writer.write(parsed.rows), conflict_of(kind))
+                lease.progress = 0.99 * file.fraction_read()
+            if tally.rows_read == 0:
+                raise InvalidInput("no_records", "The file has no records.")
+            writer.verify(tally.rows_written)
     return {
         **asdict(tally),
-        "first_timestamp": _moment(writer.first_us),
-        "last_timestamp": _moment(writer.last_us),
+        "first_timestamp": _moment(writer.first_ns),
+        "last_timestamp": _moment(writer.last_ns),
     }
 
 
-def _record(stores: Stores, claim: Claim, tally: Tally, parsed: ParsedBlock, outcome: Outcome) -> None:
-    """Keep a block's rejects and the counts so far, in a unit of work that only the lease's holder can do."""
-    tally.rows_read += parsed.record_count
+def conflict_of(kind: Kind) -> str:
+    """The reason of a row that contradicts an earlier one."""
+    return CONFLICT.format(kind.row, "time" if kind.number is None else f"time and {kind.number}")
+
+
+def _record(
+    stores: Stores, claim: Claim, tally: Tally, parsed: ParsedChunk, outcome: Outcome, conflict: str
+) -> None:
+    """Keep a chunk's rejects and the counts so far, in a unit of work that only the lease's holder can do."""
+    tally.rows_read += parsed.records.count
     tally.rows_written += outcome.written
     tally.rows_duplicate += outcome.duplicate
 
     def rows() -> Iterator[tuple[Any, ...]]:
-        for reject in parsed.rejects(outcome.conflicts, CONFLICT):
+        for reject in parsed.rejects(outcome.conflicts, conflict):
             tally.rows_rejected += 1
             if tally.rows_rejected > MAX_REJECTS:
                 raise _too_many(reject)
-            yield claim.job_id, claim.attempt, reject.line, reject.reason, reject.raw
+            yield claim.job_id, claim.attempt, reject.place, reject.reason, reject.raw
 
     with stores.postgres.transaction() as session:
         columns = ("ingestion_id", "attempt", "line", "reason", "raw")
@@ -99,7 +112,7 @@ def _record(stores: Stores, claim: Claim, tally: Tally, parsed: ParsedBlock, out
 def _too_many(reject: Reject) -> InvalidInput:
     return InvalidInput(
         "too_many_rejects",
-        f"More than {MAX_REJECTS:,} records were refused; such as line {reject.line:,}: {reject.reason}. "
+        f"More than {MAX_REJECTS:,} records were refused; such as line {reject.place:,}: {reject.reason}. "
         "Is the request right about the file?",
     )
 
@@ -114,5 +127,5 @@ def _forget_rejects(stores: Stores, claim: Claim) -> None:
         )
 
 
-def _moment(time_us: int | None) -> datetime | None:
-    return None if time_us is None else from_ns(time_us * 1_000)
+def _moment(time_ns: int | None) -> datetime | None:
+    return None if time_ns is None else from_ns(time_ns)

@@ -3,13 +3,14 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cift_core.clock import utc_now
 from cift_core.errors import CiftError
 from cift_core.models import FINAL, Ingestion, IngestionReject
 from cift_core.services import jobs
+from cift_core.services.dispatch import moment_of_dispatch
 from cift_core.services.ingestion_requests import full_request
 from cift_core.services.paging import decode_cursor, encode_cursor
 from cift_core.settings import Settings
@@ -22,6 +23,8 @@ def submit(
     session: Session, settings: Settings, owner_id: UUID, request: object, upload: Upload | None = None
 ) -> Ingestion:
     """The queued ingestion; its stored request has every default filled in, the columns found included.
+
+    When its owner has as many in flight as may be it waits, with no `dispatched_at`.
 
     `request` has the shape of `POST /ingestions` and is checked against the first lines of the file. An
     upload is the ingestion's from here on; when the request is refused, it is removed.
@@ -40,7 +43,7 @@ def submit(
         owner_id=owner_id,
         request=filled,
         upload_sha256=None if upload is None else upload.sha256,
-        dispatched_at=func.now(),
+        dispatched_at=moment_of_dispatch(Ingestion, owner_id, settings.max_jobs_in_flight),
     )
     if upload is not None:
         ingestion.id = upload.id

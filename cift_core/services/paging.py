@@ -3,11 +3,36 @@
 import base64
 import json
 from collections.abc import Callable
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from sqlalchemy import Select, tuple_
+from sqlalchemy.orm import Session
 
 from cift_core.errors import FieldError, InvalidInput
 
 MAX_LIMIT = 500
+Row = TypeVar("Row")
+
+
+def newest_first(
+    session: Session, model: Any, query: Select[Row], cursor: str | None, limit: int
+) -> tuple[list[Row], str | None]:
+    """A page of the query's rows by `created_at` and `id`, and the cursor of the next page or None.
+
+    Raises:
+        InvalidInput: the cursor is none of this list.
+    """
+    if cursor is not None:
+        created_at, row_id = decode_cursor(cursor, datetime.fromisoformat, UUID)
+        query = query.where(tuple_(model.created_at, model.id) < (created_at, row_id))
+    ordered = query.order_by(model.created_at.desc(), model.id.desc()).limit(limit + 1)
+    found: list[Any] = list(session.scalars(ordered))
+    if len(found) <= limit:
+        return found, None
+    last = found[limit - 1]
+    return found[:limit], encode_cursor(last.created_at, last.id)
 
 
 def encode_cursor(*values: object) -> str:

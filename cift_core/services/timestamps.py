@@ -14,10 +14,12 @@ import pyarrow.compute as pc
 
 from cift_core.errors import did_you_mean
 
-EPOCH_UNITS = {"s": 6, "ms": 3, "us": 0, "ns": -3}  # the power of ten that makes microseconds
-MIN_US = 0  # what can be read back exactly, as a float64 and as int64 nanoseconds: 1970 ..
-MAX_US = 9_007_113_599_999_999  # .. 2255-06-04T23:59:59.999999Z
-_BAD_US = -1
+EPOCH_UNITS = {"s": 9, "ms": 6, "us": 3, "ns": 0}  # the power of ten that makes nanoseconds
+MIN_NS = 0  # what can be read back exactly, also as a float64 of microseconds: 1970 ..
+MAX_NS = 9_007_113_599_999_999_999  # .. 2255-06-04T23:59:59.999999999Z
+_BAD_NS = -1
+_UNIT_NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+_UNIT_NAMES = {1: "nanosecond", 1_000: "microsecond"}
 _ISO_DATE = r"\d{4}-?\d{2}-?\d{2}"
 _ISO_ZONE = r"(?:Z|[+-]\d{2}(?::?\d{2})?)"
 _ISO = rf"\A{_ISO_DATE}(?:[T ]\d{{2}}(?::?\d{{2}}(?::?\d{{2}}(?:\.\d{{1,9}})?)?)? ?{_ISO_ZONE}?)?\z"
@@ -70,62 +72,84 @@ def timezone_error(unit: str, timezone: str) -> str | None:
     return None
 
 
-def parse_times(text: pa.StringArray, form: TimeFormat) -> tuple[np.ndarray, list[Fault]]:
-    """Microseconds since the epoch, int64 (any value where there is a fault), and the faults.
+def parse_times(column: pa.Array, form: TimeFormat, unit_ns: int) -> tuple[np.ndarray, list[Fault]]:
+    """Nanoseconds since the epoch, int64 (any value where there is a fault), and the faults.
 
-    Nothing is rounded: a time finer than a microsecond is a fault, and so is a local time that the time
-    zone's clock skips or shows twice.
+    `column` is text, numbers since the epoch, or moments; of moments the form is not looked at, but for the
+    time zone of those that name none. Nothing is rounded: a time finer than `unit_ns` (1 or 1,000) is a
+    fault, and so is a local time that the time zone's clock skips or shows twice.
     """
-    if form.unit in EPOCH_UNITS:
-        times_us, unreadable, finer = _epoch(text, EPOCH_UNITS[form.unit])
-        hint = f" (is the unit {form.unit} right?)"
-        what = f"a time in {form.unit} since 1970"
+    hint, what = "", "an ISO 8601 time" if form.unit == "iso" else f"a time like {form.unit}"
+    if pa.types.is_timestamp(column.type):
+        empty = _mask(column.is_null())
+        times_ns, unreadable, finer = _moments(column, form)
     else:
-        times_us, unreadable, finer = _calendar(text, form)
-        hint = ""
-        what = "an ISO 8601 time" if form.unit == "iso" else f"a time like {form.unit}"
-    empty = _mask(pc.equal(text, ""))
+        text = _epoch_text(column)
+        empty = _mask(pc.equal(text, ""))
+        if form.unit in EPOCH_UNITS:
+            times_ns, unreadable, finer = _epoch(text, EPOCH_UNITS[form.unit])
+            hint = f" (is the unit {form.unit} right?)"
+            what = f"a time in {form.unit} since 1970"
+        else:
+            times_ns, unreadable, finer = _calendar(text, form)
     unreadable &= ~empty
-    outside = ~(empty | unreadable | finer) & ((times_us < MIN_US) | (times_us > MAX_US))
+    outside = ~(empty | unreadable | finer) & ((times_ns < MIN_NS) | (times_ns > MAX_NS))
+    finer |= ~(empty | unreadable | outside) & (times_ns % unit_ns != 0)
 
     def shown(row: int) -> str:
-        return quoted(text[row].as_py())
+        return quoted(str(column[row].as_py()))
 
     def why_unreadable(row: int) -> str:
-        return _local_fault(text[row].as_py(), form) or f"timestamp {shown(row)} is not {what}"
+        return _local_fault(str(column[row].as_py()), form) or f"timestamp {shown(row)} is not {what}"
 
-    return times_us, [
+    unit = _UNIT_NAMES[unit_ns]
+    return times_ns, [
         Fault(empty, lambda _: "timestamp is empty"),
         Fault(unreadable, why_unreadable),
-        Fault(finer, lambda row: f"timestamp {shown(row)} is finer than a microsecond"),
+        Fault(finer, lambda row: f"timestamp {shown(row)} is finer than a {unit}"),
         Fault(outside, lambda row: f"timestamp {shown(row)} lies outside 1970-01-01 .. 2255-06-04{hint}"),
     ]
 
 
 def quoted(text: str) -> str:
     """The text in quotes, cut to 40 characters."""
+    text = text.replace("\0", "\\x00")
     return f'"{text}"' if len(text) <= 40 else f'"{text[:39]}…"'
 
 
+def _epoch_text(column: pa.Array) -> pa.StringArray:
+    if pa.types.is_string(column.type):
+        return column
+    if pa.types.is_floating(column.type):
+        # a whole number without its exponent
+        whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), 2.0**63))
+        digits = pc.cast(pc.if_else(whole, column, 0.0), pa.int64(), safe=False)
+        column = pc.if_else(whole, pc.cast(digits, pa.string()), pc.cast(column, pa.string()))
+    return pc.fill_null(pc.cast(column, pa.string()), "")
+
+
 def _epoch(text: pa.StringArray, power: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Microseconds, what is no number, and what is finer than a microsecond."""
+    """Nanoseconds, what is no number, and what is finer than a nanosecond."""
     parts = pc.extract_regex(text, r"\A(?P<sign>[+-]?)(?P<whole>\d{1,19})(?:\.(?P<part>\d{0,18}))?\z")
     unreadable = _mask(pc.is_null(parts))
     whole = _integers(pc.struct_field(parts, "whole"))
-    digits = max(power, 0)
     part = pc.fill_null(pc.struct_field(parts, "part"), "")
-    kept = pc.utf8_slice_codeunits(pc.utf8_rpad(part, digits, "0"), 0, digits) if digits else None
-    finer = _mask(pc.match_substring_regex(pc.utf8_slice_codeunits(part, digits), "[1-9]"))
-    if power < 0:
-        times_us, rest = np.divmod(whole, 10**-power)
-        finer |= rest != 0
-    else:
-        beyond = whole > MAX_US // 10**power
-        times_us = np.where(beyond, _BAD_US, whole) * 10**power
-        if kept is not None:
-            times_us += np.where(beyond, 0, _integers(kept))
-    negative = _mask(pc.fill_null(pc.equal(pc.struct_field(parts, "sign"), "-"), False)) & (times_us != 0)
-    return np.where(negative, _BAD_US, times_us), unreadable, finer & ~unreadable
+    finer = _mask(pc.match_substring_regex(pc.utf8_slice_codeunits(part, power), "[1-9]"))
+    beyond = whole > MAX_NS // 10**power
+    times_ns = np.where(beyond, _BAD_NS, whole) * 10**power
+    if power:
+        kept = pc.utf8_slice_codeunits(pc.utf8_rpad(part, power, "0"), 0, power)
+        times_ns += np.where(beyond, 0, _integers(kept))
+    negative = _mask(pc.fill_null(pc.equal(pc.struct_field(parts, "sign"), "-"), False)) & (times_ns != 0)
+    return np.where(negative, _BAD_NS, times_ns), unreadable, finer & ~unreadable
+
+
+def _moments(column: pa.Array, form: TimeFormat) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    if column.type.tz is None and form.timezone != "UTC":
+        return _localized(pd.DatetimeIndex(column.to_pandas()), ZoneInfo(form.timezone))
+    counts = pc.fill_null(pc.cast(column, pa.int64()), 0).to_numpy(zero_copy_only=False)
+    nothing = np.zeros(len(counts), dtype=bool)
+    return _scaled(counts, _UNIT_NS[column.type.unit]), nothing, nothing.copy()
 
 
 def _calendar(text: pa.StringArray, form: TimeFormat) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -133,30 +157,33 @@ def _calendar(text: pa.StringArray, form: TimeFormat) -> tuple[np.ndarray, np.nd
     plausible = _mask(pc.match_substring_regex(text, _ISO if form.unit == "iso" else r"\d"))
     values = text.to_numpy(zero_copy_only=False)
     if form.timezone == "UTC":
-        return _micros(_read(values, plausible, form, utc=True))
+        return _nanos(_read(values, plausible, form, utc=True))
     zoned = _mask(pc.match_substring_regex(text, _ISO_ZONED)) & (form.unit == "iso")
-    exact = _micros(_read(values, plausible & zoned, form, utc=True))
+    exact = _nanos(_read(values, plausible & zoned, form, utc=True))
     local = _localized(_read(values, plausible & ~zoned, form, utc=False), ZoneInfo(form.timezone))
-    times_us, unreadable, finer = (np.where(zoned, *pair) for pair in zip(exact, local, strict=True))
-    return times_us, unreadable, finer
+    times_ns, unreadable, finer = (np.where(zoned, *pair) for pair in zip(exact, local, strict=True))
+    return times_ns, unreadable, finer
 
 
 def _localized(naive: pd.DatetimeIndex, timezone: ZoneInfo) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     # Python's time zones end with the year 9999, and so do ours
     inside = np.asarray((naive.year >= 1969) & (naive.year <= 9998))
     local = pd.DatetimeIndex(naive.where(inside)).tz_localize(timezone, ambiguous="NaT", nonexistent="NaT")
-    times_us, unreadable, finer = _micros(local.tz_convert("UTC"))
+    times_ns, unreadable, finer = _nanos(local.tz_convert("UTC"))
     outside = ~inside & np.asarray(naive.notna())
-    return np.where(outside, _BAD_US, times_us), unreadable & ~outside, finer
+    return np.where(outside, _BAD_NS, times_ns), unreadable & ~outside, finer
 
 
-def _micros(index: pd.DatetimeIndex) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Microseconds, what is no time, and what is finer than a microsecond."""
+def _nanos(index: pd.DatetimeIndex) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Nanoseconds, what is no time, and what is finer than a nanosecond: nothing."""
     unreadable = np.asarray(index.isna())
-    if index.unit != "ns":
-        return np.asarray(index.as_unit("us").asi8), unreadable, np.zeros(len(index), dtype=bool)
-    stamps = np.asarray(index.asi8)
-    return stamps // 1000, unreadable, (stamps % 1000 != 0) & ~unreadable
+    counts = np.where(unreadable, 0, np.asarray(index.asi8))
+    return _scaled(counts, _UNIT_NS[index.unit]), unreadable, np.zeros(len(index), dtype=bool)
+
+
+def _scaled(counts: np.ndarray, unit_ns: int) -> np.ndarray:
+    beyond = (counts < 0) | (counts > MAX_NS // unit_ns)
+    return np.where(beyond, _BAD_NS, counts * unit_ns)
 
 
 def _read(values: np.ndarray, which: np.ndarray, form: TimeFormat, *, utc: bool) -> pd.DatetimeIndex:

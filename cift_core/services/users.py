@@ -1,14 +1,17 @@
 """People who use the service."""
 
 import re
+from datetime import datetime
+from uuid import UUID
 
 import bcrypt
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from cift_core.errors import Conflict, FieldError, InvalidInput, NotFound
 from cift_core.models import User
+from cift_core.services.paging import newest_first
 from cift_core.settings import Settings
 
 PASSWORD_MIN_CHARS = 12
@@ -55,6 +58,79 @@ def user_by_email(session: Session, email: str) -> User:
     if user is None:
         raise NotFound("user_not_found", f"There is no user {address}; make one with `cift users create`.")
     return user
+
+
+def list_users(
+    session: Session,
+    *,
+    email: str | None = None,
+    status: str | None = None,
+    created_after: datetime | None = None,
+    cursor: str | None = None,
+    limit: int,
+) -> tuple[list[User], str | None]:
+    """A page of all users (`status` active or disabled), newest first, and the next page's cursor or None.
+
+    Raises:
+        InvalidInput: the cursor is none of this list.
+    """
+    query = select(User)
+    if email is not None:
+        query = query.where(User.email == email.strip().lower())
+    if status is not None:
+        query = query.where(User.is_active.is_(status == "active"))
+    if created_after is not None:
+        query = query.where(User.created_at > created_after)
+    return newest_first(session, User, query, cursor, limit)
+
+
+def get_user(session: Session, user_id: UUID, *, lock: bool = False) -> User:
+    """The user, as they stand in the database.
+
+    Raises:
+        NotFound: there is none.
+    """
+    query = select(User).where(User.id == user_id)
+    if lock:
+        query = query.with_for_update()
+    user = session.scalar(query.execution_options(populate_existing=True))
+    if user is None:
+        raise NotFound("user_not_found", f"There is no user with the id {user_id}.")
+    return user
+
+
+def set_active(session: Session, admin_id: UUID, user_id: UUID, is_active: bool) -> User:
+    """The user, whose keys hold or don't from the end of this unit of work. Idempotent.
+
+    Raises:
+        NotFound: there is none.
+        Conflict: an administrator's own account.
+    """
+    user = get_user(session, user_id, lock=True)
+    if not is_active:
+        _refuse_own(admin_id, user_id)
+    if user.is_active != is_active:
+        user.is_active = is_active
+        session.flush()
+        session.refresh(user, ["updated_at"])
+    return user
+
+
+def remove_user(session: Session, admin_id: UUID, user_id: UUID) -> None:
+    """Remove the user and all they own; the audit trail stays.
+
+    Raises:
+        NotFound: there is none.
+        Conflict: an administrator's own account.
+    """
+    _refuse_own(admin_id, user_id)
+    if session.scalar(delete(User).where(User.id == user_id).returning(User.id)) is None:
+        raise NotFound("user_not_found", f"There is no user with the id {user_id}.")
+
+
+def _refuse_own(admin_id: UUID, user_id: UUID) -> None:
+    if admin_id == user_id:
+        raise Conflict("own_account", "This is your own account: another administrator has to do it.")
 
 
 def _email_errors(address: str) -> list[FieldError]:

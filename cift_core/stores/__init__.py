@@ -6,15 +6,16 @@ from typing import Literal
 from cift_core.settings import Settings
 from cift_core.stores.postgres import PostgresPool
 from cift_core.stores.questdb import QuestDBPool
+from cift_core.stores.rate_counters import RateCounters
 from cift_core.stores.redis import RedisPool
 
 Role = Literal["web", "worker", "cli"]
 # (PostgreSQL pool, overflow, QuestDB min, max, seconds for one query: QuestDB's own limit is 60). A web
-# request's session comes from Flask-SQLAlchemy's own engine of 20 + 10; its pool here is never drawn from.
+# request's session comes from Flask-SQLAlchemy's own engine of 20 + 10; of this pool the watch draws alone.
 _SIZES: dict[Role, tuple[int, int, int, int, float]] = {
     "web": (20, 10, 5, 20, 10.0),
     "worker": (2, 2, 1, 2, 60.0),
-    "cli": (1, 0, 1, 1, 60.0),
+    "cli": (2, 0, 1, 1, 60.0),
 }
 
 
@@ -27,10 +28,11 @@ class Stores:
     questdb: QuestDBPool
     cache: RedisPool
     broker: RedisPool
+    rates: RateCounters
 
     def close(self) -> None:
         """Close every connection of this process."""
-        for store in (self.postgres, self.questdb, self.cache, self.broker):
+        for store in (self.postgres, self.questdb, self.cache, self.broker, self.rates):
             store.close()
 
 
@@ -49,4 +51,5 @@ def open_stores(settings: Settings, role: Role) -> Stores:
         ),
         cache=RedisPool(settings.cache_url, timeout_s=settings.probe_timeout_s),
         broker=RedisPool(settings.broker_url, timeout_s=settings.probe_timeout_s),
+        rates=RateCounters(settings.cache_url),
     )

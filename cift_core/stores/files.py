@@ -1,10 +1,8 @@
 """Files: data files below `CIFT_DATA_DIR`, uploads in their private folder, both read within caps."""
 
-import gzip
 import hashlib
 import os
 import stat
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,11 +12,11 @@ from uuid import UUID, uuid4
 
 from cift_core.errors import FieldError, InvalidInput, StoreUnavailable, did_you_mean
 from cift_core.settings import Settings
+from cift_core.stores.unpacking import PACKINGS, Packing, open_packed, reading
 
 MAX_LINE_BYTES = 65_536
 MAX_RATIO = 200  # gzip reaches 1032 on a bomb, and 5 to 40 on market data
 RATIO_FLOOR_BYTES = 16 * 2**20  # below this no ratio does harm
-GZIP_MAGIC = b"\x1f\x8b"
 _UPLOAD_CHUNK_BYTES = 2**20
 _UPLOAD_SUFFIX = ".upload"
 _BOM = b"\xef\xbb\xbf"
@@ -81,12 +79,17 @@ def list_uploads(settings: Settings) -> dict[UUID, datetime]:
 
 
 class DataFile:
-    """A file open for reading, unpacked on the way, within the caps. Close it, or use it in a `with`."""
+    """A file open for reading, unpacked on the way, within the caps. Close it, or use it in a `with`.
 
-    def __init__(self, raw: BinaryIO, *, gzipped: bool, max_unpacked_bytes: int) -> None:
-        self._raw = raw
-        self._stream = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if gzipped else raw
-        self._max_unpacked_bytes = max_unpacked_bytes
+    Raises:
+        InvalidInput: a zip archive that is damaged, or holds something else than one file.
+    """
+
+    def __init__(self, raw: BinaryIO, *, max_unpacked_bytes: int) -> None:
+        self.raw = raw
+        self.packing: Packing | None = _packing(raw)
+        self.max_unpacked_bytes = max_unpacked_bytes
+        self._stream = open_packed(raw, self.packing)
         self._unpacked_bytes = 0
         self.size_bytes = os.fstat(raw.fileno()).st_size
 
@@ -94,18 +97,38 @@ class DataFile:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._raw.close()
+        self.raw.close()
+
+    def begins_with(self, magic: bytes) -> bool:
+        """Whether these are the first bytes on the disk; nothing counts as read."""
+        place = self.raw.tell()
+        self.raw.seek(0)
+        found = self.raw.read(len(magic)) == magic
+        self.raw.seek(place)
+        return found
+
+    def head(self, size: int) -> Block | None:
+        """The first lines, about `size` bytes of them, None of an empty file; nothing counts as read.
+
+        Raises:
+            InvalidInput: those of `blocks`.
+        """
+        first = next(self.blocks(size), None)
+        self.raw.seek(0)
+        self._stream = open_packed(self.raw, self.packing)
+        self._unpacked_bytes = 0
+        return first
 
     def fraction_read(self) -> float:
         """How much of the file on the disk was read, 0 to 1."""
-        return min(1.0, self._raw.tell() / self.size_bytes) if self.size_bytes else 1.0
+        return min(1.0, self.raw.tell() / self.size_bytes) if self.size_bytes else 1.0
 
     def blocks(self, block_bytes: int) -> Iterator[Block]:
         """The lines in blocks of about `block_bytes`; a byte order mark is dropped, a last newline added.
 
         Raises:
-            InvalidInput: `gzip_truncated`, `gzip_corrupt`, `compression_bomb`, `unpacked_too_large`,
-                `line_too_long`.
+            InvalidInput: `gzip_truncated`, `gzip_corrupt`, `zip_corrupt`, `compression_bomb`,
+                `unpacked_too_large`, `line_too_long`.
         """
         line, rest = 1, b""
         while data := self._read(block_bytes):
@@ -125,15 +148,8 @@ class DataFile:
 
     def _read(self, size: int) -> bytes:
         try:
-            data = self._stream.read(size)
-        except EOFError as error:
-            raise InvalidInput(
-                "gzip_truncated", "The gzip file ends in the middle: it was cut off. Send it again."
-            ) from error
-        except (gzip.BadGzipFile, zlib.error) as error:
-            raise InvalidInput(
-                "gzip_corrupt", f"The gzip file is damaged ({error}); `gzip -t` shows it. Send a good copy."
-            ) from error
+            with reading(self.packing):
+                data = self._stream.read(size)
         except OSError as error:
             raise _unavailable(error) from error
         self._unpacked_bytes += len(data)
@@ -141,18 +157,24 @@ class DataFile:
         return data
 
     def _check_caps(self) -> None:
-        if self._unpacked_bytes > self._max_unpacked_bytes:
+        if self._unpacked_bytes > self.max_unpacked_bytes:
             raise InvalidInput(
                 "unpacked_too_large",
-                f"The file holds more than {self._max_unpacked_bytes:,} bytes unpacked, the most this server "
+                f"The file holds more than {self.max_unpacked_bytes:,} bytes unpacked, the most this server "
                 "takes (CIFT_MAX_UNPACKED_BYTES). Split it.",
             )
-        if self._unpacked_bytes > max(RATIO_FLOOR_BYTES, MAX_RATIO * self._raw.tell()):
+        if self._unpacked_bytes > max(RATIO_FLOOR_BYTES, MAX_RATIO * self.raw.tell()):
             raise InvalidInput(
                 "compression_bomb",
                 f"The file unpacks to more than {MAX_RATIO} times its size; market data does not. "
                 "Send it unpacked if it is real.",
             )
+
+
+def _packing(raw: BinaryIO) -> Packing | None:
+    head = raw.read(4)
+    raw.seek(0)
+    return next((packing for packing, magic in PACKINGS.items() if head.startswith(magic)), None)
 
 
 def line_too_long(line: int) -> InvalidInput:

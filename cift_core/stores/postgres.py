@@ -2,18 +2,32 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Engine, create_engine, make_url
+from psycopg.errors import DiskFull
+from sqlalchemy import Engine, Pool, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from cift_core.errors import StoreUnavailable
+from cift_core.stores.timed_connections import TimedConnection
 
 RECYCLE_S = 3600
-_CALLBACKS = "after_commit"
+STATEMENT_TIMEOUT_S = 30
+PING_TIMEOUT_S = 1.0  # who misses it gets a new connection
+_ANSWER_TIMEOUT_S = STATEMENT_TIMEOUT_S + 5.0  # the server ends a long statement itself, unless it hangs
+_CONNECT: dict[str, Any] = {
+    "connect_timeout": 3,
+    "application_name": "cift",
+    "options": f"-c timezone=UTC -c lock_timeout=10s -c statement_timeout={STATEMENT_TIMEOUT_S}s",
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+_CALLBACKS, _READING = "after_commit", "reading"
 
 
 def sqlalchemy_url(url: str) -> sqlalchemy.URL:
@@ -21,22 +35,34 @@ def sqlalchemy_url(url: str) -> sqlalchemy.URL:
     return make_url(url.replace("postgres://", "postgresql://", 1)).set(drivername="postgresql+psycopg")
 
 
-def engine_options(pool_size: int, max_overflow: int) -> dict[str, Any]:
+class PostgresConnection(TimedConnection):
+    """A server that lives and does not answer holds nobody for long, least of all who only begins."""
+
+    timeout_s = _ANSWER_TIMEOUT_S
+
+
+@event.listens_for(Pool, "checkin")
+def _wait_briefly(connection: object, *_: object) -> None:
+    if isinstance(connection, PostgresConnection):
+        connection.timeout_s = PING_TIMEOUT_S
+
+
+@event.listens_for(Pool, "checkout")  # after the pool's own question whether the connection lives
+def _wait_for_answers(connection: object, *_: object) -> None:
+    if isinstance(connection, PostgresConnection):
+        connection.timeout_s = _ANSWER_TIMEOUT_S
+
+
+def engine_options(url: str, pool_size: int, max_overflow: int) -> dict[str, Any]:
     """The options of every engine of this project, the web's and the workers' alike."""
     return {
+        "creator": partial(PostgresConnection.connect, url, **_CONNECT),
         "pool_size": pool_size,
         "max_overflow": max_overflow,
         "pool_pre_ping": True,
         "pool_recycle": RECYCLE_S,
         "pool_timeout": 5,
-        "connect_args": {
-            "connect_timeout": 3,
-            "application_name": "cift",
-            "options": "-c timezone=UTC -c lock_timeout=10s -c statement_timeout=30s",
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-        },
+        "skip_autocommit_rollback": True,  # after `reading` there is nothing to roll back
     }
 
 
@@ -44,9 +70,11 @@ class PostgresPool:
     """A lazy pool of connections of one process; a forked child must build its own."""
 
     def __init__(self, url: str, *, pool_size: int = 20, max_overflow: int = 10) -> None:
-        self.engine: Engine = create_engine(sqlalchemy_url(url), **engine_options(pool_size, max_overflow))
+        self.engine: Engine = create_engine(
+            sqlalchemy_url(url), **engine_options(url, pool_size, max_overflow)
+        )
         # apart from the pool, so that a busy pool is not reported as a store that is down
-        self._probe_engine = create_engine(sqlalchemy_url(url), **engine_options(1, 0))
+        self._probe_engine = create_engine(sqlalchemy_url(url), **engine_options(url, 1, 0))
 
     def new_session(self) -> Session:
         """A session whose objects stay readable after the commit."""
@@ -87,6 +115,8 @@ def transaction(session: Session) -> Iterator[Session]:
         StoreUnavailable: the server could not be reached or gave up; nothing was committed, unless the
             connection was lost during the commit itself, when the outcome is not known.
     """
+    if _READING in session.info:
+        raise RuntimeError("a unit of work can't begin inside `reading`")
     if _CALLBACKS in session.info:
         with _savepoint(session):
             yield session
@@ -105,6 +135,27 @@ def transaction(session: Session) -> Iterator[Session]:
         del session.info[_CALLBACKS]
     for callback in callbacks:
         callback()
+
+
+@contextmanager
+def reading(session: Session) -> Iterator[Session]:
+    """Queries without a transaction: each sees what is committed when it begins.
+
+    That saves the two round trips of BEGIN and COMMIT. A unit of work can't begin inside. What was read stays
+    readable afterwards, and belongs to no session.
+
+    Raises:
+        StoreUnavailable: the server could not be reached or gave up.
+    """
+    try:
+        session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+        session.info[_READING] = True
+        yield session
+    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        raise unavailable(error) from error
+    finally:
+        session.info.pop(_READING, None)
+        session.close()  # a rollback would expire what was read, to be read again at its next use
 
 
 @contextmanager
@@ -129,6 +180,10 @@ def unavailable(error: Exception) -> StoreUnavailable:
     if isinstance(error, PoolTimeoutError):
         return StoreUnavailable(
             "postgres_busy", "All connections of this process to PostgreSQL are in use; try again."
+        )
+    if isinstance(error, DBAPIError) and isinstance(error.orig, DiskFull):
+        return StoreUnavailable(
+            "postgres_full", "PostgreSQL's disk is full: nothing was stored. Try again when there is room."
         )
     return StoreUnavailable(
         "postgres_unavailable", f"PostgreSQL does not answer ({type(error).__name__}); try again."

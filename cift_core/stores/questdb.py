@@ -1,33 +1,33 @@
-"""QuestDB: market data and the long series of results. Reads over PGWire, writes over ILP/HTTP."""
+"""QuestDB: market data and the series of results. Reads over PGWire or as exports, writes over ILP/HTTP."""
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
-import pandas as pd
 import psycopg
+import pyarrow as pa
 from psycopg import Connection
 from psycopg_pool import ConnectionPool, PoolTimeout
 from questdb import QuestDBError, QuestDBErrorCode, Sender
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from cift_core.errors import StoreUnavailable
-from cift_core.stores.questdb_connections import TimedConnection
+from cift_core.stores.questdb_batches import Records, Rows
+from cift_core.stores.questdb_exports import export
 from cift_core.stores.questdb_tables import TABLES
+from cift_core.stores.timed_connections import TimedConnection
 
 Row = tuple[Any, ...]
 Answer = TypeVar("Answer")
-CONNECTION_TIMEOUT_S = 5.0
+CONNECTION_TIMEOUT_S, REFUSAL_TIMEOUT_S = 5.0, 0.5
 _CONNECTION_LOST = {
     QuestDBErrorCode.CouldNotResolveAddr,
     QuestDBErrorCode.SocketError,
     QuestDBErrorCode.ServerFlushError,
 }
-_REQUEST_ROWS = 100_000  # the client refuses to send more than 100 MB at once
 _CONNECT = {
     "autocommit": True,
     "prepare_threshold": None,  # a prepared `select *` breaks after an ALTER
@@ -37,20 +37,6 @@ _CONNECT = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
 }
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows to append to one table: a frame whose columns are the table's, and their designated timestamp.
-
-    `at` names the frame's timestamp column (datetime64, UTC) or is one moment for all rows; `symbols` names
-    the SYMBOL columns.
-    """
-
-    table: str
-    frame: pd.DataFrame
-    at: str | datetime
-    symbols: tuple[str, ...] = ()
 
 
 class QuestDBPool:
@@ -66,6 +52,7 @@ class QuestDBPool:
         query_timeout_s: float = 10.0,
     ) -> None:
         self._pg_url = pg_url.replace("postgres://", "postgresql://", 1)
+        self._http_url = http_url
         self._sender_conf = _sender_conf(http_url)
         self._sizes = (min_size, max_size)
         self._query_timeout_s = query_timeout_s
@@ -87,6 +74,14 @@ class QuestDBPool:
 
         return self._ask(rows)
 
+    def export(self, sql: str, params: Sequence[object] = ()) -> pa.Table:
+        """All rows of a query as columns, for long results. Texts in `params` are of letters, digits, `._/-`.
+
+        Raises:
+            StoreUnavailable: the server does not answer, or breaks off.
+        """
+        return export(self._http_url, sql, params, timeout_s=self._query_timeout_s)
+
     def execute(self, sql: str, params: Sequence[object] = ()) -> None:
         """Run a statement that returns nothing.
 
@@ -95,7 +90,7 @@ class QuestDBPool:
         """
         self._ask(lambda connection: connection.execute(sql, params))
 
-    def write(self, *batches: Rows) -> None:
+    def write(self, *batches: Rows | Records) -> None:
         """Append rows; acknowledged is durable but not yet visible.
 
         After a lost connection everything is sent again, so a table whose rows must not stand twice needs
@@ -117,19 +112,11 @@ class QuestDBPool:
                 raise
             raise _unavailable(error) from error
 
-    def _send(self, batches: Sequence[Rows]) -> None:
+    def _send(self, batches: Sequence[Rows | Records]) -> None:
         sender = self._sender()
         try:
-            for rows in batches:
-                for begin in range(0, len(rows.frame), _REQUEST_ROWS):
-                    if begin:
-                        sender.flush()
-                    sender.dataframe(
-                        rows.frame[begin : begin + _REQUEST_ROWS],
-                        table_name=rows.table,
-                        symbols=list(rows.symbols) or False,
-                        at=rows.at,
-                    )
+            for batch in batches:
+                batch.put_into(sender)
             sender.flush()
         except BaseException:
             sender.close(flush=False)
@@ -230,17 +217,34 @@ class QuestDBPool:
         The pool's own check would ask twice each time, and pause longer after each dead connection.
         """
         try:
-            with self._opened().connection(timeout=CONNECTION_TIMEOUT_S) as connection:
+            with self._connection() as connection:
                 return question(connection)
         except PoolTimeout as error:
             raise _unavailable(error) from error
         except (psycopg.OperationalError, psycopg.InterfaceError):
             self._opened().drain()
         try:
-            with self._opened().connection(timeout=CONNECTION_TIMEOUT_S) as connection:
+            with self._connection() as connection:
                 return question(connection)
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise _unavailable(error) from error
+
+    @contextmanager
+    def _connection(self) -> Iterator[TimedConnection]:
+        """A connection, waited for when all are in use, but not when the server refuses new ones."""
+        pool = self._opened()
+        refused = _refused(pool)
+        try:
+            connection = pool.getconn(timeout=REFUSAL_TIMEOUT_S)
+        except PoolTimeout:
+            if _refused(pool) > refused:
+                raise
+            connection = pool.getconn(timeout=CONNECTION_TIMEOUT_S - REFUSAL_TIMEOUT_S)
+        try:
+            with connection:
+                yield connection
+        finally:
+            pool.putconn(connection)
 
     def _opened(self) -> ConnectionPool[TimedConnection]:
         with self._lock:
@@ -261,6 +265,10 @@ class QuestDBPool:
 
     def _set_timeout(self, connection: TimedConnection) -> None:
         connection.timeout_s = self._query_timeout_s
+
+
+def _refused(pool: ConnectionPool[TimedConnection]) -> int:
+    return pool.get_stats().get("connections_errors", 0)
 
 
 def _sender_conf(http_url: str) -> str:

@@ -11,6 +11,18 @@ TABLES: dict[str, str] = {
             ingestion_id UUID
         ) TIMESTAMP(timestamp) PARTITION BY YEAR WAL DEDUP UPSERT KEYS(timestamp, symbol, interval)
     """,
+    "ticks": """
+        CREATE TABLE IF NOT EXISTS ticks (
+            timestamp TIMESTAMP_NS, symbol SYMBOL CAPACITY 4096, trade_id LONG, price DOUBLE, size DOUBLE,
+            side SYMBOL CAPACITY 4, ingestion_id UUID
+        ) TIMESTAMP(timestamp) PARTITION BY DAY WAL DEDUP UPSERT KEYS(timestamp, symbol, trade_id)
+    """,
+    "quotes": """
+        CREATE TABLE IF NOT EXISTS quotes (
+            timestamp TIMESTAMP_NS, symbol SYMBOL CAPACITY 4096, ordinal LONG, bid DOUBLE, ask DOUBLE,
+            bid_size DOUBLE, ask_size DOUBLE, ingestion_id UUID
+        ) TIMESTAMP(timestamp) PARTITION BY DAY WAL DEDUP UPSERT KEYS(timestamp, symbol, ordinal)
+    """,
     "backtest_trades": """
         CREATE TABLE IF NOT EXISTS backtest_trades (
             recorded_at TIMESTAMP, job_id UUID, attempt INT, seq INT, symbol SYMBOL CAPACITY 4096,
@@ -19,11 +31,13 @@ TABLES: dict[str, str] = {
             exit_reason SYMBOL CAPACITY 8
         ) TIMESTAMP(recorded_at) PARTITION BY DAY WAL DEDUP UPSERT KEYS(recorded_at, job_id, attempt, seq)
     """,
-    "backtest_equity": """
-        CREATE TABLE IF NOT EXISTS backtest_equity (
-            recorded_at TIMESTAMP, job_id UUID, attempt INT, time_ns LONG, equity DOUBLE, cash DOUBLE,
-            position_value DOUBLE, drawdown DOUBLE
-        ) TIMESTAMP(recorded_at) PARTITION BY DAY WAL DEDUP UPSERT KEYS(recorded_at, job_id, attempt, time_ns)
+    "backtest_equity_chunks": """
+        CREATE TABLE IF NOT EXISTS backtest_equity_chunks (
+            recorded_at TIMESTAMP, job_id UUID, attempt INT, first_bar INT, time_s DOUBLE[],
+            time_subsecond_ns DOUBLE[], equity DOUBLE[], cash DOUBLE[], position_value DOUBLE[],
+            drawdown DOUBLE[]
+        ) TIMESTAMP(recorded_at) PARTITION BY DAY WAL
+          DEDUP UPSERT KEYS(recorded_at, job_id, attempt, first_bar)
     """,
     "health_probes": """
         CREATE TABLE IF NOT EXISTS health_probes (

@@ -1,5 +1,6 @@
 """Redis: the cache, and the broker's health. Nothing here is the truth about a job."""
 
+from dataclasses import dataclass
 from typing import cast
 
 import redis
@@ -9,6 +10,15 @@ from redis.retry import Retry
 from cift_core.errors import StoreUnavailable
 
 MAX_CONNECTIONS = 50
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A server's memory; a limit of 0 is none."""
+
+    used_bytes: int
+    limit_bytes: int
+    evicted_keys: int
 
 
 class RedisPool:
@@ -56,12 +66,27 @@ class RedisPool:
             raise _unavailable(error) from error
         return ttl_ms / 1000 if ttl_ms >= 0 else None
 
+    def get_many(self, *keys: str) -> list[bytes | None]:
+        """The values in the order of the keys, None for each there is none of."""
+        try:
+            return cast("list[bytes | None]", self._client.mget(keys))
+        except redis.RedisError as error:
+            raise _unavailable(error) from error
+
     def evicts(self) -> bool:
         """Whether the server may drop keys when its memory is full (a broker must not)."""
         try:
             return str(self._client.info("memory")["maxmemory_policy"]) != "noeviction"
         except redis.RedisError as error:
             raise _unavailable(error) from error
+
+    def memory(self) -> Memory:
+        """How full the server is, and how many keys it dropped for room since it was started."""
+        try:
+            info = self._client.info()  # before Redis 7 one section or the usual ones
+        except redis.RedisError as error:
+            raise _unavailable(error) from error
+        return Memory(int(info["used_memory"]), int(info["maxmemory"]), int(info["evicted_keys"]))
 
     def queue_length(self, queue: str) -> int:
         """How many messages wait in a Celery queue."""

@@ -6,12 +6,13 @@ from typing import Final
 
 import numpy as np
 
-from cift_core.engine import Bars, Execution, Strategy, run_backtest, run_sweep
+from cift_core.engine import Bars, Candles, Execution, Strategy, run_backtest, run_portfolio, run_sweep
 from cift_core.strategies import (
     bollinger_breakout,
     buy_and_hold,
     donchian_breakout,
     ema_cross,
+    momentum_rotation,
     rsi_reversion,
     sma_cross,
 )
@@ -26,6 +27,7 @@ STRATEGIES: Final[Mapping[str, Strategy]] = MappingProxyType(
             donchian_breakout,
             bollinger_breakout,
             buy_and_hold,
+            momentum_rotation,
         )
     }
 )
@@ -36,6 +38,10 @@ def warm_up() -> None:
     ramp = np.linspace(1.0, 2.0, 64)
     time = np.arange(64, dtype=np.int64) * 86_400_000_000_000
     bars = Bars(time=time, open=ramp, high=ramp, low=ramp, close=ramp, interval="1d")
+    Candles("1w").add(time, ramp, ramp, ramp, ramp, ramp)
     for strategy in STRATEGIES.values():
+        run_portfolio({"one": bars, "other": bars}, strategy, {}, Execution(), cash=1.0)
+        if strategy.weigh is not None:
+            continue
         run_backtest(bars, strategy, {}, Execution(), cash=1.0)
         run_sweep(bars, strategy, [{}], Execution(), cash=1.0)

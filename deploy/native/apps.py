@@ -10,7 +10,14 @@ from .environment import port
 from .program import Program
 
 GUNICORN = [sys.executable, "-m", "gunicorn", "cift_web.app:create_app()", "--no-control-socket"]
-GUNICORN_POOL = ["--worker-class", "gthread", "--workers", "2", "--threads", "8"]
+GUNICORN_POOL = [
+    "--worker-class",
+    "cift_web.gunicorn_worker.ProblemWorker",
+    "--workers",
+    "2",
+    "--threads",
+    "8",
+]
 CELERY = [sys.executable, "-m", "celery", "-A", "cift_tasks.app"]
 FLOWER = [sys.executable, "-m", "cift_tasks.flower"]
 # Workers have nothing to tell each other, and gossip does not survive a restart of the broker (Celery 5.7).
@@ -35,10 +42,11 @@ def apps(root: Path, env: Mapping[str, str]) -> list[Program]:
         "FLOWER_PORT": str(port(env, "CIFT_FLOWER_URL")),
         "FLOWER_BASIC_AUTH": f"{env['CIFT_FLOWER_USER']}:{env['CIFT_FLOWER_PASSWORD']}",
     }
+    shared = {"PROMETHEUS_MULTIPROC_DIR": str(run / "prometheus")}
     api = [*GUNICORN, *GUNICORN_POOL, "--bind", f"127.0.0.1:{port(env, 'CIFT_URL')}"]
     beat = [*CELERY, "beat", "--schedule", str(run / "beat-schedule")]
     return [
-        Program("api", api, run, env=settings, stop_timeout_s=API_STOP_TIMEOUT_S),
+        Program("api", api, run, env=settings | shared, stop_timeout_s=API_STOP_TIMEOUT_S),
         Program("worker", [*CELERY, *JOBS], run, env=worker, stop_timeout_s=WORKER_STOP_TIMEOUT_S),
         Program("worker-health", [*CELERY, *HEALTH], run, env=worker, stop_timeout_s=WORKER_STOP_TIMEOUT_S),
         Program("beat", beat, run, env=settings),

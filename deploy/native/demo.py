@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
@@ -18,13 +19,13 @@ import requests
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from . import environment
+from .demo_alerts import show_alert
+from .demo_ticks import show_ticks
 from .environment import CHECKOUT
 from .errors import StackError
 from .stack import Stack
 
 ROOT = CHECKOUT / ".cift"
-EMAIL = "demo@example.com"
-SCOPES = ("backtests:read", "backtests:write", "data:read", "data:write")
 FINAL = ("succeeded", "failed", "cancelled")
 JOB_TIMEOUT_S = 120
 FILES = (
@@ -47,6 +48,24 @@ SHOWN = (
     ("exposure", "{:.2%}"),
     ("fees_paid", "{:,.2f}"),
     ("buy_and_hold_return", "{:+.2%}"),
+)
+
+
+@dataclass(frozen=True)
+class Login:
+    """A user of the demo, whose key is kept in a file of this name."""
+
+    file: str
+    email: str
+    scopes: tuple[str, ...]
+    is_admin: bool = False
+
+
+USER = Login(
+    "client.env", "demo@example.com", ("backtests:read", "backtests:write", "data:read", "data:write")
+)
+OPERATOR = Login(
+    "operator.env", "operator@example.com", ("alerts:read", "alerts:write", "admin"), is_admin=True
 )
 
 
@@ -73,7 +92,7 @@ class Client:
 
     def page(self, link: str) -> list[dict[str, Any]]:
         """The first items of a list."""
-        items: list[dict[str, Any]] = self._get(link)["items"]
+        items: list[dict[str, Any]] = self.get(link)["items"]
         return items
 
     def _finished(self, location: str) -> dict[str, Any]:
@@ -84,7 +103,7 @@ class Client:
             reraise=True,
         )
         def poll() -> dict[str, Any]:
-            return self._get(location)
+            return self.get(location)
 
         job: dict[str, Any] = poll()
         print(f"  -> GET {location}: {job['status']}")
@@ -92,7 +111,8 @@ class Client:
             raise StackError(f"The job ended {job['status']}: {job['error']}")
         return job
 
-    def _get(self, location: str) -> dict[str, Any]:
+    def get(self, location: str) -> dict[str, Any]:
+        """The answer at a path."""
         answer = self._session.get(urljoin(self._base, location), timeout=30)
         answer.raise_for_status()
         body: dict[str, Any] = answer.json()
@@ -100,18 +120,21 @@ class Client:
 
 
 def main() -> None:
-    env = Stack(ROOT).env
+    stack = Stack(ROOT)
+    env = stack.env
     stages: list[tuple[str, float]] = []
-    with timed(stages, "user and API key"):
-        key = api_key(env)
-        write_client_env(env["CIFT_URL"], key)
-        client = Client(env["CIFT_URL"], key)
+    with timed(stages, "users and API keys"):
+        client, operator = client_of(env, USER), client_of(env, OPERATOR)
     with timed(stages, "ingest 3 files"):
         ingestions = [ingest(client, *file) for file in FILES]
     with timed(stages, "run 3 backtests"):
         results = [backtest(client, *wanted) for wanted in BACKTESTS]
     print_ingestions(client, ingestions)
     print_metrics(results)
+    with timed(stages, "ticks"):
+        show_ticks(client.submit, client.get)
+    with timed(stages, "an alert"):
+        show_alert(stack, operator.page)
     print("\nTime of each stage")
     for name, elapsed_s in stages:
         print(f"  {name:<18}{elapsed_s:8.2f} s")
@@ -121,6 +144,7 @@ def main() -> None:
         f"   user {env['CIFT_FLOWER_USER']}   password {env['CIFT_FLOWER_PASSWORD']}"
     )
     print("Your key   .cift/client.env   (. .cift/client.env; the stack keeps running; stop it: make down)")
+    print("Operators  .cift/operator.env (a key with the scope admin)")
 
 
 @contextmanager
@@ -130,28 +154,32 @@ def timed(stages: list[tuple[str, float]], name: str) -> Iterator[None]:
     stages.append((name, time.perf_counter() - began))
 
 
-def api_key(env: dict[str, str]) -> str:
-    """The key in `.cift/client.env`, made with its user when there is none or it does not hold any more."""
-    path = ROOT / "client.env"
+def client_of(env: dict[str, str], login: Login) -> Client:
+    """A client of this user, whose key is in `.cift/<file>` from then on."""
+    path, key = ROOT / login.file, api_key(env, login)
+    path.touch(mode=0o600)
+    path.write_text(f"CIFT_URL={env['CIFT_URL']}\nCIFT_API_KEY={key}\n")
+    return Client(env["CIFT_URL"], key)
+
+
+def api_key(env: dict[str, str], login: Login) -> str:
+    """The key in the user's file, made with the user when there is none or it does not hold any more."""
+    path = ROOT / login.file
     if path.exists():
         kept = dict(line.split("=", 1) for line in path.read_text().splitlines())
         if Client(env["CIFT_URL"], kept["CIFT_API_KEY"]).accepted():
             return kept["CIFT_API_KEY"]
-    made = cift(env, "users", "create", EMAIL, "--password-stdin", stdin=secrets.token_urlsafe(24))
+    admin = ["--admin"] if login.is_admin else []
+    password = secrets.token_urlsafe(24)
+    made = cift(env, "users", "create", login.email, *admin, "--password-stdin", stdin=password)
     if made.returncode and "already" not in made.stderr:
         raise StackError(made.stderr.strip())
-    scopes = [argument for scope in SCOPES for argument in ("--scope", scope)]
-    created = cift(env, "keys", "create", EMAIL, "--name", "demo", *scopes, "--json")
+    scopes = [argument for scope in login.scopes for argument in ("--scope", scope)]
+    created = cift(env, "keys", "create", login.email, "--name", "demo", *scopes, "--json")
     if created.returncode:
         raise StackError(created.stderr.strip())
     key: str = json.loads(created.stdout)["key"]
     return key
-
-
-def write_client_env(url: str, key: str) -> None:
-    path = ROOT / "client.env"
-    path.touch(mode=0o600)
-    path.write_text(f"CIFT_URL={url}\nCIFT_API_KEY={key}\n")
 
 
 def cift(env: dict[str, str], *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:

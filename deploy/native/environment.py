@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import secrets
 import socket
@@ -34,6 +35,11 @@ def read(root: Path) -> dict[str, str]:
         return {}
     lines = (line.strip() for line in path.read_text().splitlines())
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def is_whole(root: Path) -> bool:
+    """Whether `<root>/env` has all that this version needs; one written by an earlier version may not."""
+    return _fresh(root).keys() <= read(root).keys()
 
 
 def establish(root: Path, usual_ports: bool) -> dict[str, str]:
@@ -89,6 +95,7 @@ def _fresh(root: Path) -> dict[str, str]:
         "CIFT_DATA_DIR": str(CHECKOUT / "data"),
         "CIFT_UPLOAD_DIR": str(root / "uploads"),
         "CIFT_SECRET_KEY": secrets.token_hex(32),
+        "CIFT_ENCRYPTION_KEYS": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "CIFT_URL": "http://127.0.0.1:0",
         "CIFT_FLOWER_URL": "http://127.0.0.1:0",
         "CIFT_FLOWER_USER": "operator",

@@ -11,6 +11,11 @@ from .environment import password, port
 from .program import Program
 
 BROKER_POLICY = ["appendonly yes", "appendfsync always", "maxmemory-policy noeviction"]
+QUESTDB_LOG = [
+    "writers=stdout",
+    "w.stdout.class=io.questdb.log.LogConsoleWriter",
+    "w.stdout.level=ERROR,CRITICAL,ADVISORY",
+]
 CACHE_POLICY = ["appendonly no", "maxmemory 256mb", "maxmemory-policy allkeys-lru"]
 
 
@@ -80,5 +85,10 @@ def _prepare_questdb(folder: Path, env: Mapping[str, str]) -> None:
         "line.tcp.enabled": "false",  # it takes writes without a password
         "line.udp.enabled": "false",
         "telemetry.enabled": "false",
+        # idle threads nap soon: by default they spin for milliseconds after each request, on cores that
+        # the workers need
+        "shared.worker.nap.threshold": "100",
+        "wal.apply.worker.nap.threshold": "100",
     }
     write_private(folder / "conf" / "server.conf", [f"{key}={value}" for key, value in settings.items()])
+    write_private(folder / "conf" / "log.conf", QUESTDB_LOG)

@@ -26,7 +26,7 @@ APPS = ("api", "worker", "worker-health", "beat", "flower")
 
 STOPPED = ("STOPPED", "EXITED", "FATAL", "UNKNOWN")
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 150.0  # a first start compiles the kernels, perhaps beside another stack
 ENOUGH_STARTS = 4  # whatever was started so often while we looked does not stay up
 POLL_S = 0.05
 LOG_TAIL_LINES = 15
@@ -61,9 +61,10 @@ class Stack:
         """
         wanted = SERVERS if servers_only else (*SERVERS, *APPS)
         with self._locked():
-            if all(self._running(name) for name in wanted):
+            whole = environment.is_whole(self.root)
+            if whole and all(self._running(name) for name in wanted):
                 return False
-            launched = not self._supervised()
+            launched = not whole or not self._supervised()
             if launched:
                 self._launch()
             try:
@@ -146,7 +147,8 @@ class Stack:
 
     def _launch(self) -> None:
         self._take_down()
-        for part in ("run", "log", "uploads"):
+        shutil.rmtree(self.root / "run" / "prometheus", ignore_errors=True)
+        for part in ("run", "run/prometheus", "log", "uploads"):
             (self.root / part).mkdir(mode=0o700, exist_ok=True)
         env = environment.establish(self.root, usual_ports=self._lasting) | self._overrides
         servers.prepare(self.root, env)

@@ -23,6 +23,7 @@ from .errors import StackError
 from .program import Program
 from .servers import write_private
 
+SUPERVISORD = Path(__file__).with_name("supervisord.py")
 LONGEST_SOCKET_PATH = 100  # bytes; the kernel's limit is 107
 NEVER_GIVE_UP = 1_000_000  # retries; the pause between two grows by a second each time
 
@@ -65,7 +66,7 @@ def launch(root: Path, programs: Iterable[Program], die_with_parent: bool) -> su
     guard = _ended_with_parent("TERM") if die_with_parent else []
     with log_file(root, "supervisord-start").open("wb") as out:
         return subprocess.Popen(
-            [*guard, sys.executable, "-m", "supervisor.supervisord", "-n", "-s", "-c", str(config)],
+            [*guard, sys.executable, "-P", str(SUPERVISORD), "-n", "-s", "-c", str(config)],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,

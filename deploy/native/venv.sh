@@ -26,6 +26,9 @@ export_from_pip SSL_CERT_FILE cert
 export_from_pip HTTPS_PROXY proxy
 
 locked=(--require-hashes -r requirements.txt -r requirements-dev.txt)
-.venv/bin/uv pip install -q --python "$venv_python" "${locked[@]}" ||
+# compiled here: uv would not, and where PYTHONDONTWRITEBYTECODE is set every process would compile all anew
+.venv/bin/uv pip install -q --compile-bytecode --python "$venv_python" "${locked[@]}" ||
   "$venv_python" -m pip install -q "${locked[@]}"
 "$venv_python" -m pip install -q --no-deps --no-build-isolation -e .
+# once, and not by each process that is first to need them
+"$venv_python" -c 'from cift_core.strategies import warm_up; warm_up()'

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -41,11 +42,11 @@ def adjusted_bars(name: str) -> Bars:
     return bars(name, "1d").adjusted(closes)
 
 
-def trade_items(symbol: str, result: Result) -> list[dict[str, Any]]:
+def trade_items(symbols: Sequence[str], result: Result) -> list[dict[str, Any]]:
     """What GET /backtests/{id}/trades must answer for a result."""
     return [
         {
-            "symbol": symbol,
+            "symbol": symbols[trade["symbol"]],
             "side": SIDES[trade["side"]],
             "size": float(trade["size"]),
             "entry_time": rfc3339(int(trade["entry_time"])),
@@ -62,10 +63,10 @@ def trade_items(symbol: str, result: Result) -> list[dict[str, Any]]:
     ]
 
 
-def equity_items(bars: Bars, result: Result) -> list[dict[str, Any]]:
+def equity_items(result: Result) -> list[dict[str, Any]]:
     """What GET /backtests/{id}/equity must answer for a result."""
     columns = (result.equity, result.cash, result.position_value, result.drawdown)
-    table = zip(bars.time.tolist(), *(column.tolist() for column in columns), strict=True)
+    table = zip(result.time.tolist(), *(column.tolist() for column in columns), strict=True)
     return [
         {
             "time": rfc3339(time),

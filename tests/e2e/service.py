@@ -1,11 +1,9 @@
 """The whole service under test, and what may happen to its parts."""
 
-import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +15,8 @@ from cift_core.models import Backtest, Ingestion
 from cift_core.stores import Stores
 from deploy.native.errors import StackError
 from deploy.native.stack import Stack
-from tests.waiting import freeze, wait_for
+from tests.processes import family, frozen, send_signal
+from tests.waiting import wait_for
 
 
 @dataclass(frozen=True)
@@ -96,39 +95,3 @@ class Service:
             return self.stack.pid(name) != before
         except StackError:
             return False
-
-
-@contextmanager
-def frozen(pids: Sequence[int]) -> Iterator[None]:
-    """With these processes standing still."""
-    try:
-        for pid in pids:
-            freeze(pid)
-        yield
-    finally:
-        for pid in pids:
-            send_signal(pid, signal.SIGCONT)
-
-
-def family(pid: int) -> list[int]:
-    """The process and all that descend from it, whatever process group they are in."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        try:
-            status = (entry / "stat").read_text()
-        except OSError:
-            continue
-        if entry.name.isdigit():
-            parents[int(entry.name)] = int(status.rpartition(")")[2].split()[1])
-    found = [pid]
-    for ancestor in found:  # grows as we walk
-        found += [child for child, parent in parents.items() if parent == ancestor]
-    return found
-
-
-def send_signal(pid: int, number: int) -> None:
-    """Send a signal; a process that is already gone is fine."""
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return

@@ -34,9 +34,9 @@ def test_probes_are_recorded_and_tell_what_is_unhealthy(service: Service) -> Non
 
 def test_a_hanging_questdb_stops_neither_probes_nor_requeueing(service: Service) -> None:
     with service.frozen("questdb"):
-        seen = service.log("worker-health").count('"event": "store.unhealthy"')
+        seen = service.log("worker-health").count('"event": "check.unhealthy"')
         wait_for(
-            lambda: service.log("worker-health").count('"event": "store.unhealthy"') > seen + 2,
+            lambda: service.log("worker-health").count('"event": "check.unhealthy"') > seen + 2,
             timeout_s=20,
             what="QuestDB is told to be unhealthy again and again",
         )

@@ -14,13 +14,14 @@ from cift_core.clock import utc_now
 from cift_core.engine import run_backtest
 from cift_core.services import backtests
 from cift_core.services.jobs import MAX_ATTEMPTS
-from cift_core.services.series import write_series
+from cift_core.services.series import wait_readable, write_series
 from cift_core.strategies import STRATEGIES
 from deploy.native.environment import foreign
 from tests.conftest import QUICK
 from tests.e2e import market
 from tests.e2e.client import Client, backtest
-from tests.e2e.service import Service, family, frozen
+from tests.e2e.service import Service
+from tests.processes import family, frozen
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("imported")
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("imported")
 def result_of_aapl() -> list[dict[str, object]]:
     """The equity that the small backtest must have."""
     bars = market.adjusted_bars("AAPL-1d.csv")
-    return market.equity_items(bars, run_backtest(bars, STRATEGIES["sma_cross"], {}, cash=10_000))
+    return market.equity_items(run_backtest(bars, STRATEGIES["sma_cross"], {}, cash=10_000))
 
 
 @contextmanager
@@ -60,15 +61,17 @@ def test_kill_9_of_the_worker_in_mid_job(
     bars = market.adjusted_bars("AAPL-1d.csv")
     other = run_backtest(bars, STRATEGIES["buy_and_hold"], {}, cash=1.0)
     questdb = service.stores.questdb
-    write_series(questdb, first.id, first.attempt, utc_now(), "AAPL", bars.time, other)
+    write_series(questdb, first.id, first.attempt, utc_now(), ["AAPL"], other)
+    wait_readable(questdb)
 
     job = alice.succeeded(job_id)
     row = service.backtest(job_id)
     assert (job["attempt"], row.result_attempt, row.releases) == (2, 2, 0)
     assert alice.items(f"/backtests/{job_id}/equity") == result_of_aapl
     assert len(alice.items(f"/backtests/{job_id}/trades")) == job["metrics"]["trades"]
-    sql = "SELECT attempt, count() FROM backtest_equity WHERE job_id = %s ORDER BY attempt"
-    assert questdb.fetch(sql, (job_id,)) == [(1, len(bars)), (2, len(bars))]
+    chunks = questdb.fetch("SELECT attempt, equity FROM backtest_equity_chunks WHERE job_id = %s", (job_id,))
+    written = {attempt: sum(len(equity) for a, equity in chunks if a == attempt) for attempt in (1, 2)}
+    assert written == {1: len(bars), 2: len(bars)}
 
 
 def test_a_frozen_worker_cannot_overwrite_its_successor(
@@ -136,7 +139,7 @@ def test_a_worker_told_to_leave_lets_a_short_job_finish(service: Service, alice:
 def test_a_job_that_takes_too_long_ends_failed(service: Service, alice: Client) -> None:
     with service.stores.postgres.transaction() as session:
         # queued, and dispatched by nobody but us: its message carries a limit of its own
-        job_id = str(backtests.submit(session, UUID(alice.user_id), backtest()).id)
+        job_id = str(backtests.submit(session, UUID(alice.user_id), backtest(), max_in_flight=100).id)
     with service.frozen("questdb"):
         service.tasks.send_task(
             "cift.backtests.run", (job_id,), queue="backtests", soft_time_limit=1, ignore_result=True

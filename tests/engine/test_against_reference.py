@@ -7,7 +7,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cift_core.engine import EXIT_REASONS, SIDES, Bars, Execution, Result, run_backtest, run_sweep
+from cift_core.engine import (
+    EXIT_REASONS,
+    SIDES,
+    Bars,
+    EntryOrder,
+    Execution,
+    Result,
+    run_backtest,
+    run_sweep,
+)
 from tests.engine import reference
 from tests.engine.samples import given_signals, part, sample
 
@@ -17,8 +26,9 @@ LEVELS = st.none() | st.floats(0.001, 0.2)
 
 @st.composite
 def executions(draw: st.DrawFn) -> Execution:
-    kind = draw(st.sampled_from(["equity_fraction", "units", "notional"]))
-    value = {
+    kind = draw(st.sampled_from(["default", "equity_fraction", "units", "notional"]))
+    value: Any = {
+        "default": st.none(),
         "equity_fraction": st.floats(0.05, 1.0),
         "units": st.floats(0.5, 60.0),
         "notional": st.floats(50.0, 6_000.0),
@@ -29,13 +39,14 @@ def executions(draw: st.DrawFn) -> Execution:
         commission_fixed=draw(st.sampled_from([0.0, 1.0, 25.0])),
         slippage_rate=draw(RATES),
         allow_short=draw(st.booleans()),
-        size={"type": kind, "value": draw(value)},
+        size=None if kind == "default" else {"type": kind, "value": draw(value)},
         fractional=draw(st.booleans()),
         stop_loss=draw(LEVELS),
         take_profit=draw(LEVELS),
         trailing_stop=draw(LEVELS),
         stop_base=draw(st.sampled_from(["signal_close", "fill"])),
         close_at_end=draw(st.booleans()),
+        good_for=draw(st.integers(1, 5)),
     )
 
 
@@ -52,6 +63,22 @@ def signal_tables(draw: st.DrawFn, n: int) -> np.ndarray[Any, np.dtype[np.bool_]
     share = draw(st.sampled_from([0.01, 0.1, 0.5]))
     seed = draw(st.integers(0, 2**32 - 1))
     return np.random.default_rng(seed).random((4, n)) < share
+
+
+@st.composite
+def entry_orders(draw: st.DrawFn, *symbols: Bars) -> list[EntryOrder | None]:
+    """For each symbol: at the market, or all at a price around each close, on it, or at times none."""
+    kind: Any = draw(st.sampled_from([None, "limit", "stop"]))
+    if kind is None:
+        return [None for _ in symbols]
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    width, good_for = draw(st.sampled_from([0.0, 0.002, 0.02])), draw(st.none() | st.integers(1, 30))
+    orders: list[EntryOrder | None] = []
+    for bars in symbols:
+        price = bars.close * (1 + width * random.standard_normal(len(bars)))
+        price[random.random(len(bars)) < 0.1] = np.nan
+        orders.append(EntryOrder(kind, price, good_for))
+    return orders
 
 
 def assert_equal(result: Result, run: reference.Run, bars: Bars) -> None:
@@ -93,10 +120,13 @@ def test_kernel_equals_reference(data: st.DataObject) -> None:
     bars, execution = data.draw(real_bars()), data.draw(executions())
     table = data.draw(signal_tables(len(bars)))
     cash = data.draw(st.sampled_from([300.0, 10_000.0, 1e6]))
-    result = run_backtest(bars, given_signals(table), {}, execution, cash=cash)
-    assert_equal(result, reference.simulate(bars, table, execution, cash), bars)
+    (long_order,), (short_order,) = data.draw(entry_orders(bars)), data.draw(entry_orders(bars))
+    strategy = given_signals(table, long_order, short_order)
+    result = run_backtest(bars, strategy, {}, execution, cash=cash)
+    orders = {1: long_order, -1: short_order}
+    assert_equal(result, reference.simulate(bars, table, execution, cash, orders), bars)
 
-    swept = run_sweep(bars, given_signals(table), [{}], execution, cash=cash)
+    swept = run_sweep(bars, strategy, [{}], execution, cash=cash)
     for name, value in result.metrics.items():
         if name == "open_position":
             assert bool(swept[name][0]) == (value is not None)

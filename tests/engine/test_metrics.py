@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from cift_core.engine import Bars, Execution, Result, run_backtest
+from cift_core.engine.bars import periods_per_year
 from cift_core.engine.metrics import NO_DEVIATION, deviation, mean, per_bar_returns, sharpe
 from cift_core.strategies import STRATEGIES
 from tests.engine.samples import bars_from, given_signals, sample
@@ -100,7 +101,7 @@ def test_every_figure(symbol: str, name: str, rf: float) -> None:
         risk_free_rate=rf,
     )
     result = run_backtest(bars, STRATEGIES[name], {}, execution, cash=CASH)
-    ppy = 252.0 if symbol != "XAUUSD" else bars.periods_per_year()
+    ppy = 252.0 if symbol != "XAUUSD" else periods_per_year(bars.time, bars.interval)
     assert ppy is not None
     metrics = dict(result.metrics)
     assert set(metrics) == KEYS

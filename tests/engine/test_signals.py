@@ -73,7 +73,7 @@ def test_no_signal_before_the_bar_after_the_warm_up() -> None:
 
     signals = Strategy("s", "S", "-", "-", (), compute).signals(Series(flat_bars(8)), {})
     # Both means are defined from bar 4 on, so the first signal is on bar 5.
-    for values in signals:
+    for values in signals.flags:
         assert values.tolist() == [False] * 5 + [True] * 3
 
 

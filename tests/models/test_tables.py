@@ -7,8 +7,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import delete, func, inspect, select, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError
+from sqlalchemy import delete, inspect, text
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
 from cift_core.models import (
     APIKey,
@@ -22,60 +22,7 @@ from cift_core.models import (
     User,
 )
 from cift_core.stores import Stores
-
-Add = Callable[..., Any]
-
-
-@pytest.fixture
-def add(stores: Stores) -> Add:
-    """Commits rows."""
-
-    def add(*rows: Base) -> None:
-        with stores.postgres.transaction() as session:
-            session.add_all(rows)
-
-    return add
-
-
-def user(**values: object) -> User:
-    return User(**{"email": f"{uuid4()}@example.com", "password_hash": "-"} | values)
-
-
-def backtest(owner_id: UUID, **values: object) -> Backtest:
-    return Backtest(
-        **{"owner_id": owner_id, "request": {}, "strategy": "sma_cross", "symbols": ["AAPL"]} | values
-    )
-
-
-def ingestion(owner_id: UUID, **values: object) -> Ingestion:
-    return Ingestion(**{"owner_id": owner_id, "request": {}} | values)
-
-
-def api_key(user_id: UUID, **values: object) -> APIKey:
-    made = {
-        "user_id": user_id,
-        "prefix": uuid4().hex,
-        "name": "key",
-        "secret_hmac": b"x",
-        "scopes": ["admin"],
-    }
-    return APIKey(**made | values)
-
-
-def audit_log(user_id: UUID) -> AuditLog:
-    return AuditLog(user_id=user_id, action="create", resource="backtest", result="ok")
-
-
-def refused(add: Add, row: Base) -> str:
-    """The name of the constraint that refuses the row."""
-    with pytest.raises(IntegrityError) as caught:
-        add(row)
-    return str(caught.value.orig.diag.constraint_name)  # type: ignore[union-attr]
-
-
-def count(stores: Stores, model: type[Base], *conditions: Any) -> int:
-    with stores.postgres.transaction() as session:
-        return session.scalar(select(func.count()).select_from(model).where(*conditions)) or 0
+from tests.models.rows import Add, api_key, audit_log, backtest, count, ingestion, refused, user
 
 
 def test_an_email_is_in_lower_case_and_unique(add: Add) -> None:
@@ -198,8 +145,13 @@ def test_a_removed_user_takes_everything_along_but_the_audit_trail(add: Add, sto
 def test_the_audit_trail_only_grows(add: Add, stores: Stores, statement: str) -> None:
     somebody = uuid4()
     add(audit_log(somebody))
-    with pytest.raises(DBAPIError, match="audit_logs only grows"), stores.postgres.transaction() as session:
-        session.execute(text(statement), {"user": somebody} if ":user" in statement else {})
+    values = {"user": somebody} if ":user" in statement else {}
+    for granted, refusal in ((False, "permission denied"), (True, "audit_logs only grows")):
+        with stores.postgres.new_session() as session:  # never committed
+            if granted:
+                session.execute(text("GRANT ALL ON audit_logs TO CURRENT_USER"))
+            with pytest.raises(DBAPIError, match=refusal):
+                session.execute(text(statement), values)
     add(audit_log(somebody))
     assert count(stores, AuditLog, AuditLog.user_id == somebody, AuditLog.action == "create") == 2
 

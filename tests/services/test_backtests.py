@@ -37,7 +37,7 @@ def submit(stores: Stores, owner_id: UUID) -> Submit:
 
     def submit(*, owner: UUID = owner_id, **changed: Any) -> Backtest:
         with stores.postgres.transaction() as session:
-            return backtests.submit(session, owner, REQUEST | changed)
+            return backtests.submit(session, owner, REQUEST | changed, max_in_flight=100)
 
     return submit
 
@@ -97,7 +97,8 @@ def test_params_execution_and_tags_may_be_left_out(submit: Submit) -> None:
     for nothing in ({}, None):
         backtest = submit(strategy={"name": "sma_cross", "params": nothing}, execution=nothing, tags=nothing)
         assert backtest.request["strategy"]["params"] == {"fast": 10, "slow": 20}
-        assert Execution.from_mapping(backtest.request["execution"]) == Execution()
+        whole = Execution(size={"type": "equity_fraction", "value": 1.0})
+        assert Execution.from_mapping(backtest.request["execution"]) == whole
         assert backtest.tags == []
 
 
@@ -214,7 +215,7 @@ def test_a_page_that_holds_exactly_the_rest_is_the_last(
 
 def test_jobs_of_the_same_moment_are_listed_once_each(stores: Stores, owner_id: UUID, submit: Submit) -> None:
     with stores.postgres.transaction() as session:
-        ids = {backtests.submit(session, owner_id, REQUEST).id for _ in range(7)}
+        ids = {backtests.submit(session, owner_id, REQUEST, max_in_flight=100).id for _ in range(7)}
     seen: list[UUID] = []
     cursor: str | None = None
     while True:

@@ -11,38 +11,42 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cift_core.errors import InvalidInput
-from cift_core.services.bar_files import VALUES, BarLayout, ParsedBlock, map_columns, parse_bars
+from cift_core.services.columns import Layout, map_columns
+from cift_core.services.csv_records import split_csv
+from cift_core.services.market_kinds import BARS
+from cift_core.services.market_rows import ParsedChunk, parse_rows
 from cift_core.services.timestamps import TimeFormat, timezone_error, unit_error
 from cift_core.stores.files import Block
 
 COLUMNS = ("timestamp", "open", "high", "low", "close", "volume", "adjusted_close")
+VALUES = BARS.values
 NOTHING = np.array([], dtype=np.int64)
 
 
-def layout(
+def parse(
+    data: str | bytes,
     *,
     header: tuple[str, ...] = COLUMNS,
-    has_header_line: bool = False,
+    first_line: int = 1,
     symbol: str | None = "ABC",
     unit: str = "iso",
     timezone: str = "UTC",
-) -> BarLayout:
-    columns = {name: name for name in (*COLUMNS, "symbol") if name in header}
-    return BarLayout(header, has_header_line, columns, symbol, TimeFormat(unit, timezone))
-
-
-def parse(data: str | bytes, **how: Any) -> ParsedBlock:
+) -> ParsedChunk:
     lines = data.encode() if isinstance(data, str) else data
-    return parse_bars(Block(1, lines), layout(**how))
+    columns = {name: name for name in (*COLUMNS, "symbol") if name in header}
+    records = split_csv(
+        Block(first_line, lines), len(header), [header.index(name) for name in columns.values()]
+    )
+    return parse_rows(records, Layout(BARS, columns, symbol, TimeFormat(unit, timezone)))
 
 
-def rejects(parsed: ParsedBlock) -> list[tuple[int, str]]:
-    return [(reject.line, reject.reason) for reject in parsed.rejects(NOTHING, "")]
+def rejects(parsed: ParsedChunk) -> list[tuple[int, str]]:
+    return [(reject.place, reject.reason) for reject in parsed.rejects(NOTHING, "")]
 
 
 def reason(line: str, **how: Any) -> str:
     parsed = parse(line + "\n", **how)
-    assert len(parsed.bars) == 0
+    assert len(parsed.rows) == 0
     ((_, found),) = rejects(parsed)
     return found
 
@@ -61,13 +65,13 @@ def bar(**changes: str) -> str:
 
 
 def test_a_good_bar() -> None:
-    parsed = parse("header,is,not,looked,at,here,now\n" + bar() + "\n", has_header_line=True)
+    parsed = parse(bar() + "\n", first_line=2)
     assert rejects(parsed) == []
-    assert parsed.record_count == 1
-    bars = parsed.bars
-    assert (list(bars.symbols), list(bars.lines)) == (["ABC"], [2])
-    assert bars.times_us[0] == datetime(2020, 1, 2, tzinfo=UTC).timestamp() * 1_000_000
-    assert dict(zip(VALUES, bars.values[0], strict=True)) == {
+    assert parsed.records.count == 1
+    rows = parsed.rows
+    assert (list(rows.symbols), list(rows.places)) == (["ABC"], [2])
+    assert rows.times_ns[0] == datetime(2020, 1, 2, tzinfo=UTC).timestamp() * 1_000_000_000
+    assert dict(zip(VALUES, rows.values[0], strict=True)) == {
         "open": 10,
         "high": 12,
         "low": 9,
@@ -141,9 +145,9 @@ def test_lines_that_are_no_records(line: str, expected: str) -> None:
 def test_bytes_that_are_no_text_cost_their_line_only() -> None:
     data = f"{bar()}\n".encode() + b"\xff\xfe,1\n" + f"{bar(timestamp='2020-01-03')}\n".encode()
     parsed = parse(data)
-    assert len(parsed.bars) == 2
+    assert len(parsed.rows) == 2
     (reject,) = parsed.rejects(NOTHING, "")
-    assert (reject.line, reject.reason, reject.raw) == (2, "the line is not UTF-8 text", "\\xff\\xfe,1")
+    assert (reject.place, reject.reason, reject.raw) == (2, "the line is not UTF-8 text", "\\xff\\xfe,1")
 
 
 def test_the_good_lines_around_bad_ones_keep_their_numbers() -> None:
@@ -151,24 +155,24 @@ def test_the_good_lines_around_bad_ones_keep_their_numbers() -> None:
     lines = [days[0], "", days[1], "a,b", bar(open="x"), days[2], '"', days[3]]
     for text in ("\n".join(lines) + "\n", "\r\n".join(lines) + "\r\n"):
         parsed = parse(text)
-        assert list(parsed.bars.lines) == [1, 3, 6, 8]
+        assert list(parsed.rows.places) == [1, 3, 6, 8]
         assert [line for line, _ in rejects(parsed)] == [2, 4, 5, 7]
-        assert parsed.record_count == 8
+        assert parsed.records.count == 8
 
 
 def test_quoted_fields_and_blanks_are_read() -> None:
     line = '"2020-01-02"," 10 ",12,  9,"11","",5.5'
     parsed = parse(f"{line}\n{bar(timestamp='2020-01-03')}\n")
     assert rejects(parsed) == []
-    assert parsed.bars.values[0].tolist()[:4] == [10, 12, 9, 11]
+    assert parsed.rows.values[0].tolist()[:4] == [10, 12, 9, 11]
 
 
 @pytest.mark.parametrize("missing", ["", "NaN", "nan"])
 def test_volume_and_adjusted_close_may_be_missing(missing: str) -> None:
     parsed = parse(bar(volume=missing, adjusted_close=missing) + "\n")
-    assert np.isnan(parsed.bars.values[0, 4:]).all()
+    assert np.isnan(parsed.rows.values[0, 4:]).all()
     without = parse("2020-01-02,1,1,1,1\n", header=COLUMNS[:5])
-    assert np.isnan(without.bars.values[0, 4:]).all()
+    assert np.isnan(without.rows.values[0, 4:]).all()
 
 
 @pytest.mark.parametrize(
@@ -177,13 +181,13 @@ def test_volume_and_adjusted_close_may_be_missing(missing: str) -> None:
 def test_numbers_are_read_exactly(text: str) -> None:
     for other in ("", "x"):  # with and without an unreadable one in the column
         data = f"{bar(open=text, high=text, low=text, close=text)}\n{bar(volume=other)}\n"
-        assert parse(data).bars.values[0, 0] == float(text)
+        assert parse(data).rows.values[0, 0] == float(text)
 
 
 @pytest.mark.parametrize("symbol", ["AAPL", "BRK.B", "EUR/USD", "0700", "a-b_c", "A" * 32])
 def test_a_symbol_column(symbol: str) -> None:
     parsed = parse(f"{symbol},{bar()}\n", header=("symbol", *COLUMNS), symbol=None)
-    assert list(parsed.bars.symbols) == [symbol]
+    assert list(parsed.rows.symbols) == [symbol]
 
 
 @pytest.mark.parametrize("symbol", ["", "-A", "A B", "A" * 33, "Ä", "A;B"])
@@ -225,7 +229,7 @@ def test_bad_symbols_in_a_column(symbol: str) -> None:
 def test_times(unit: str, timezone: str, text: str, expected: str) -> None:
     parsed = parse(bar(timestamp=text) + "\n", unit=unit, timezone=timezone)
     assert rejects(parsed) == []
-    assert parsed.bars.times_us.astype("datetime64[us]")[0] == np.datetime64(expected, "us")
+    assert parsed.rows.times_ns.astype("datetime64[ns]")[0] == np.datetime64(expected, "ns")
     assert unit_error(unit) is None
     assert timezone_error(unit, timezone) is None
 
@@ -300,7 +304,7 @@ def test_bad_timezones() -> None:
 
 def test_usual_names_are_found_in_any_spelling() -> None:
     header = ["Date", "OPEN", " High".strip(), "low", "Close", "Adj Close", "Volume", "Dividends"]
-    columns, errors = map_columns(header, symbol_given=True)
+    columns, errors = map_columns(BARS, header, symbol_given=True)
     assert errors == []
     assert columns == {
         "timestamp": "Date",
@@ -315,13 +319,13 @@ def test_usual_names_are_found_in_any_spelling() -> None:
 
 def test_names_that_are_not_clear() -> None:
     header = ["Date", "Time", "Open", "High", "Close", "Ticker"]
-    _, errors = map_columns(header, symbol_given=True)
+    _, errors = map_columns(BARS, header, symbol_given=True)
     found = {error.pointer: error.detail for error in errors}
     assert found["/source/columns/timestamp"].startswith('"Date", "Time" could each be it')
     assert found["/source/columns/low"].startswith('not found among "Date", "Time", "Open"')
     assert found["/symbol"].startswith('the file has a column "Ticker"')
     assert len(found) == 3
-    assert "symbol" in map_columns(header, symbol_given=False)[0]
+    assert "symbol" in map_columns(BARS, header, symbol_given=False)[0]
 
 
 def test_a_line_longer_than_any_record_ends_the_file() -> None:
@@ -338,7 +342,7 @@ def test_long_lines_are_cut_where_they_are_kept() -> None:
 
 def test_conflicts_are_rejects_in_their_place() -> None:
     parsed = parse(f"x\n{bar()}\n{bar(open='x')}\n{bar()}\n\n")
-    found = [(r.line, r.reason) for r in parsed.rejects(np.array([2, 4]), "twice")]
+    found = [(r.place, r.reason) for r in parsed.rejects(np.array([2, 4]), "twice")]
     assert [line for line, _ in found] == [1, 2, 3, 4, 5]
     assert found[1] == (2, "twice")
 
@@ -382,21 +386,21 @@ TIMES = st.sampled_from(
 )
 
 
-@given(st.lists(st.one_of(PIECES, st.binary(max_size=20)), max_size=40), TIMES, st.booleans())
+@given(st.lists(st.one_of(PIECES, st.binary(max_size=20)), max_size=40), TIMES, st.integers(1, 9))
 def test_no_bytes_break_the_parser_and_every_line_is_accounted_for(
-    pieces: list[bytes], time: tuple[str, str], has_header_line: bool
+    pieces: list[bytes], time: tuple[str, str], first_line: int
 ) -> None:
     data = b"".join(pieces) + b"\n"
-    parsed = parse(data, unit=time[0], timezone=time[1], has_header_line=has_header_line)
+    parsed = parse(data, unit=time[0], timezone=time[1], first_line=first_line)
     refused = list(parsed.rejects(NOTHING, ""))
-    lines = sorted([*parsed.bars.lines, *(reject.line for reject in refused)])
-    assert lines == list(range(1 + has_header_line, data.count(b"\n") + 1))
-    assert parsed.record_count == len(lines)
+    lines = sorted([*parsed.rows.places, *(reject.place for reject in refused)])
+    assert lines == list(range(first_line, first_line + data.count(b"\n")))
+    assert parsed.records.count == len(lines)
     for reject in refused:
         (reject.reason + reject.raw).encode()  # PostgreSQL takes it
         assert "\0" not in reject.raw + reject.reason
-    opens, highs, lows, closes = parsed.bars.values[:, :4].T
-    assert np.isfinite(parsed.bars.values[:, :4]).all()
+    opens, highs, lows, closes = parsed.rows.values[:, :4].T
+    assert np.isfinite(parsed.rows.values[:, :4]).all()
     assert ((lows > 0) & (lows <= opens) & (opens <= highs) & (lows <= closes) & (closes <= highs)).all()
 
 
@@ -416,8 +420,8 @@ def test_it_reads_what_pythons_csv_module_reads(rows: list[list[str]]) -> None:
     expected = [
         row for row in csv.reader(lines) if len(row) == 7 and _is_good([field.strip() for field in row[1:]])
     ]
-    assert len(parsed.bars) == len(expected)
-    for values, row in zip(parsed.bars.values, expected, strict=True):
+    assert len(parsed.rows) == len(expected)
+    for values, row in zip(parsed.rows.values, expected, strict=True):
         theirs = [float(field) if field.strip() else math.nan for field in row[1:]]
         assert np.array_equal(values, theirs, equal_nan=True)
 

@@ -13,9 +13,11 @@ import pytest
 from cift_core.clock import to_ns
 from cift_core.errors import InvalidInput
 from cift_core.services import bars as bars_module
+from cift_core.services import market_reads
 from cift_core.services.bars import BarsRead, Prices, read_bars
 from cift_core.stores import Stores
-from cift_core.stores.questdb import QuestDBPool, Rows
+from cift_core.stores.questdb import QuestDBPool
+from cift_core.stores.questdb_batches import Rows
 
 US = timedelta(microseconds=1)
 DAY = timedelta(days=1)
@@ -207,6 +209,32 @@ def test_many_bars_are_read_in_pages(store: Store, read: Read, monkeypatch: pyte
         assert refused(read, symbol, max_bars=49).code == "too_many_bars"
 
 
+def test_many_bars_are_the_same_as_an_export(
+    store: Store, read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = np.where(np.arange(50) % 7, 0.1 + 0.2 * np.arange(50), np.nan)
+    symbol = store(50, volume=volume)
+    whole = read(symbol)
+    exported: list[tuple[object, ...]] = []
+    export = QuestDBPool.export
+
+    def spied(pool: QuestDBPool, sql: str, params: tuple[object, ...]) -> object:
+        exported.append(params)
+        return export(pool, sql, params)
+
+    monkeypatch.setattr(QuestDBPool, "export", spied)
+    monkeypatch.setattr(market_reads, "FEW_ROWS", 10)
+    assert read(symbol).summary() == whole.summary()
+    assert len(exported) == 1
+    for page_rows in (11, 25, 50, 51):
+        monkeypatch.setattr(bars_module, "PAGE_ROWS", page_rows)
+        assert read(symbol).bars.sha256() == whole.bars.sha256()
+        assert refused(read, symbol, max_bars=49).code == "too_many_bars"
+    few = len(exported)
+    assert days(read(symbol, FIRST + 3 * DAY, FIRST + 9 * DAY)) == [3, 4, 5, 6, 7, 8]
+    assert len(exported) == few
+
+
 def test_more_bars_than_allowed_are_refused(store: Store, read: Read) -> None:
     symbol = store(5)
     assert len(read(symbol, max_bars=5).bars) == 5
@@ -271,5 +299,6 @@ def test_the_summary_says_exactly_what_was_read(store: Store, read: Read) -> Non
         "first": "2024-01-01T00:00:00.000001Z",
         "last": "2024-01-03T00:00:00.000001Z",
         "prices": "adjusted",
+        "source": {"kind": "bars", "interval": "1d"},
         "sha256": found.bars.sha256(),
     }

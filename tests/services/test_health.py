@@ -20,16 +20,24 @@ import redis
 from sqlalchemy import text
 
 from cift_core.clock import utc_now
-from cift_core.services.health import Health, Probed, record
+from cift_core.models import AlertKind
+from cift_core.services.health import Health, record
+from cift_core.services.workers import Check
 from cift_core.settings import Settings
 from cift_core.stores import Stores, open_stores
 from deploy.native.stack import SERVERS, Stack
-from tests.waiting import wait_for
+from tests.services.conftest import TRACES
+from tests.waiting import freeze, wait_for
 from tests.wire import Wire
 
 CHECKS = {"postgres": "postgres", "questdb": "questdb", "redis-broker": "redis", "redis-cache": "redis"}
 DETAILS = {"postgres": "postgres", "questdb": "questdb", "redis-broker": "broker", "redis-cache": "cache"}
 HEALTHY = {"postgres": "healthy", "questdb": "healthy", "redis": "healthy"}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_known_of_workers(stores: Stores) -> None:
+    stores.broker.delete(*TRACES)
 
 
 @pytest.fixture
@@ -55,13 +63,13 @@ def hang(stack: Stack) -> Iterator[Callable[[str], Callable[[], None]]]:
         for pid in frozen.pop(name, []):
             os.kill(pid, signal.SIGCONT)
 
-    def freeze(name: str) -> Callable[[], None]:
+    def hang(name: str) -> Callable[[], None]:
         frozen[name] = [stack.pid(name), *children(stack.pid(name))]
         for pid in frozen[name]:
-            os.kill(pid, signal.SIGSTOP)
+            freeze(pid)
         return lambda: go_on(name)
 
-    yield freeze
+    yield hang
     for name in list(frozen):
         go_on(name)
 
@@ -93,10 +101,11 @@ def test_readiness_is_brief_unless_asked_for_more(health: Health) -> None:
     assert health.readiness() == {"ready": True, "checks": HEALTHY}
     verbose = health.readiness(verbose=True)
     assert verbose.keys() == {"ready", "checks", "details"}
-    assert verbose["details"].keys() == set(DETAILS.values())
-    for detail in verbose["details"].values():
+    assert verbose["details"].keys() == {*DETAILS.values(), "workers", "beat"}
+    for name, detail in verbose["details"].items():
         assert detail.keys() == {"status", "latency_ms", "reason"}
-        assert (detail["status"], detail["reason"]) == ("healthy", None)
+        if name in DETAILS.values():
+            assert (detail["status"], detail["reason"]) == ("healthy", None)
 
 
 @pytest.mark.parametrize("name", ["postgres", "redis-broker", "redis-cache"])
@@ -173,7 +182,7 @@ def test_the_answer_takes_as_long_as_the_slowest_store_and_each_tells_its_own_ti
             wire.latency_s = 0.25
         answer, took_s = timed(lambda: health.readiness(verbose=True))
     assert answer["ready"]
-    took_ms = [detail["latency_ms"] for detail in answer["details"].values()]
+    took_ms = [answer["details"][store]["latency_ms"] for store in DETAILS.values()]
     assert all(each >= 250 for each in took_ms)
     assert answer["details"]["postgres"]["latency_ms"] >= 500, "a transaction is more than one question"
     assert answer["details"]["cache"]["latency_ms"] < answer["details"]["postgres"]["latency_ms"] - 150
@@ -201,17 +210,24 @@ def test_a_busy_pool_is_no_unhealthy_store(health: Health, stores: Stores) -> No
         assert health.readiness()["ready"]
 
 
-def test_outcomes_are_recorded_one_row_a_store(stores: Stores) -> None:
+def test_what_is_known_is_recorded_one_row_a_check(stores: Stores) -> None:
     began = utc_now()
-    record(stores, [Probed("postgres", True, 1.25, ""), Probed("cache", False, 2000.0, "no answer")])
+    found = [
+        Check(AlertKind.STORE_UNHEALTHY, "postgres", True, 1.25),
+        Check(AlertKind.STORE_UNHEALTHY, "cache", False, 2000.0, "no answer"),
+        Check(AlertKind.QUEUE_UNSERVED, "sweeps", True, 3.5),
+        Check(AlertKind.QUEUE_UNSERVED, "health", None),
+    ]
+    record(stores, found)
     stores.questdb.wait_visible("health_probes")
-    found = stores.questdb.fetch(
+    rows = stores.questdb.fetch(
         "SELECT recorded_at, store, healthy, latency_ms, reason FROM health_probes WHERE recorded_at >= %s",
         (began.replace(tzinfo=None),),
     )
-    assert [row[1:] for row in found] == [
+    assert [row[1:] for row in rows] == [
         ("postgres", True, 1.25, ""),
         ("cache", False, 2000.0, "no answer"),
+        ("queue_unserved:sweeps", True, 3.5, ""),
     ]
-    (moment,) = {row[0] for row in found}
+    (moment,) = {row[0] for row in rows}
     assert began <= moment.replace(tzinfo=UTC) <= datetime.now(UTC)

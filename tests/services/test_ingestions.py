@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -22,104 +22,16 @@ from sqlalchemy import func, select, text, update
 from cift_core.errors import InvalidInput, JobCancelled, LeaseLost, NotFound, StoreUnavailable
 from cift_core.models import Ingestion, IngestionReject, JobStatus
 from cift_core.services import ingestion_runs, ingestions, jobs
-from cift_core.services.bar_writes import one_writer
-from cift_core.services.jobs import Claim
 from cift_core.services.leases import Lease
-from cift_core.stores import Stores, open_stores
+from cift_core.services.market_kinds import BARS
+from cift_core.services.market_writes import one_writer
+from cift_core.stores import open_stores
 from cift_core.stores.files import store_upload
 from deploy.native.stack import Stack
+from tests.services.desk import Desk, Row, counts
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
 HEADER = "timestamp,open,high,low,close,volume\n"
-Row = tuple[Any, ...]
-
-
-class Desk:
-    """One owner's ingestions, run in this process as a worker would run them."""
-
-    def __init__(self, stores: Stores, owner_id: UUID) -> None:
-        self.stores = stores
-        self.settings = stores.settings
-        self.owner_id = owner_id
-        self.symbol = f"T{uuid4().hex[:12]}"
-
-    def write(self, text: str | bytes, name: str = "bars.csv") -> None:
-        path = self.settings.data_dir / name
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-
-    def submit(self, path: str | None = "bars.csv", upload: bytes | None = None, **changes: Any) -> Ingestion:
-        source = {"type": "file", "path": path, **changes.get("source", {})}
-        request = {"kind": "bars", "symbol": self.symbol, "interval": "1d", **changes, "source": source}
-        stored = None if upload is None else store_upload(self.settings, io.BytesIO(upload))
-        with self.stores.postgres.transaction() as session:
-            return ingestions.submit(session, self.settings, self.owner_id, request, stored)
-
-    def submit_many_symbols(self) -> Ingestion:
-        self.write("symbol," + HEADER + f"{self.symbol},{day(1)}", "many.csv")
-        return self.submit("many.csv", symbol=None)
-
-    def claim(self, ingestion: Ingestion, lease_s: float = 60) -> Claim:
-        with self.stores.postgres.transaction() as session:
-            claim = jobs.claim(session, Ingestion, ingestion.id, lease_s=lease_s, task_id=str(uuid4()))
-        assert claim is not None
-        return claim
-
-    def run(self, ingestion: Ingestion, **options: Any) -> Ingestion:
-        claim = self.claim(ingestion)
-        with Lease(self.stores.postgres, claim, 60) as lease:
-            values = ingestion_runs.run(self.stores, lease, **options)
-        with self.stores.postgres.transaction() as session:
-            assert jobs.finish(session, claim, JobStatus.SUCCEEDED, **values)
-        return self.get(ingestion)
-
-    def get(self, ingestion: Ingestion) -> Ingestion:
-        with self.stores.postgres.transaction() as session:
-            return ingestions.get(session, self.owner_id, ingestion.id)
-
-    def ingest(
-        self, text: str | bytes | None = None, *, options: dict[str, Any] | None = None, **request: Any
-    ) -> Ingestion:
-        if text is not None:
-            self.write(text, request.get("path", "bars.csv"))
-        return self.run(self.submit(**request), **(options or {}))
-
-    def rejects(self, ingestion: Ingestion) -> list[tuple[int, str, str]]:
-        found: list[IngestionReject] = []
-        cursor = None
-        while True:
-            with self.stores.postgres.transaction() as session:
-                page, cursor = ingestions.list_rejects(
-                    session, self.owner_id, ingestion.id, cursor=cursor, limit=100
-                )
-            found += page
-            if cursor is None:
-                return [(reject.line, reject.reason, reject.raw) for reject in found]
-
-    def bars(self, symbol: str | None = None, interval: str = "1d") -> list[Row]:
-        return self.stores.questdb.fetch(
-            "SELECT timestamp, open, high, low, close, volume, adjusted_close FROM bars"
-            " WHERE symbol = %s AND interval = %s ORDER BY timestamp",
-            (symbol or self.symbol, interval),
-        )
-
-    def count_of(self, ingestion: Ingestion) -> int:
-        sql = "SELECT count() FROM bars WHERE ingestion_id = %s"
-        return int(self.stores.questdb.fetch(sql, (str(ingestion.id),))[0][0])
-
-
-@pytest.fixture
-def desk(stores: Stores, owner_id: UUID, tmp_path: Path) -> Desk:
-    settings = replace(stores.settings, data_dir=tmp_path, upload_dir=tmp_path / ".uploads")
-    return Desk(replace(stores, settings=settings), owner_id)
-
-
-@pytest.fixture
-def sample_desk(desk: Desk) -> Desk:
-    return Desk(replace(desk.stores, settings=replace(desk.settings, data_dir=SAMPLE)), desk.owner_id)
-
-
-def counts(ingestion: Ingestion) -> tuple[int, int, int, int]:
-    return ingestion.rows_read, ingestion.rows_written, ingestion.rows_duplicate, ingestion.rows_rejected
 
 
 def day(number: int, close: float = 1.5, volume: str = "10") -> str:
@@ -156,7 +68,7 @@ def test_the_two_impossible_spy_bars_are_readable_rejects(sample_desk: Desk) -> 
 
 
 def test_hourly_gold_goes_in_whole_its_other_columns_ignored(sample_desk: Desk) -> None:
-    done = sample_desk.ingest(path="XAUUSD-1h.csv.gz", interval="1h", options={"block_bytes": 1 << 20})
+    done = sample_desk.ingest(path="XAUUSD-1h.csv.gz", interval="1h", options={"chunk_bytes": 1 << 20})
     assert counts(done) == (76499, 76499, 0, 0)
     assert done.request["source"]["format"] == "csv.gz"
     assert np.isnan([row[5:] for row in map(_floats, sample_desk.bars(interval="1h"))]).all()
@@ -195,16 +107,16 @@ def test_symbols_and_intervals_are_kept_apart(desk: Desk) -> None:
     assert counts(desk.ingest(text, symbol=desk.symbol + "B")) == (2, 2, 0, 0)
 
 
-@pytest.mark.parametrize("block_bytes", [1, 60, 10_000])
-def test_records_that_meet_again_in_the_file(desk: Desk, block_bytes: int) -> None:
+@pytest.mark.parametrize("chunk_bytes", [1, 60, 10_000])
+def test_records_that_meet_again_in_the_file(desk: Desk, chunk_bytes: int) -> None:
     """The outcome is the same wherever the blocks end."""
     conflict = day(2, close=1.25)
     text = HEADER + day(3) + day(2) + day(2) + conflict + day(1) + day(3) + conflict + conflict + day(4)
-    options = {"block_bytes": block_bytes}
+    options = {"chunk_bytes": chunk_bytes}
     done = desk.ingest(text, options=options)
     assert counts(done) == (9, 4, 2, 3)
     assert [line for line, _, _ in desk.rejects(done)] == [5, 8, 9]
-    assert desk.rejects(done)[0][1:] == (ingestion_runs.CONFLICT, conflict.strip())
+    assert desk.rejects(done)[0][1:] == (ingestion_runs.conflict_of(BARS), conflict.strip())
     assert [row[4] for row in desk.bars()] == [1.5] * 4
     replay = desk.ingest(text, options=options)
     assert counts(replay) == (9, 0, 6, 3)
@@ -214,7 +126,7 @@ def test_a_file_of_many_symbols(desk: Desk) -> None:
     names = [f"{desk.symbol}{letter}" for letter in "abc"]
     rows = [f"{name},{day(number).strip()}\n" for number in range(1, 21) for name in names]
     text = "Symbol," + HEADER + "".join(rows) + f"?,{day(1)}"
-    for options in ({"block_bytes": 100}, {}):
+    for options in ({"chunk_bytes": 100}, {}):
         done = desk.ingest(text, symbol=None, options=options)
         assert done.request["source"]["columns"]["symbol"] == "Symbol"
         assert done.rows_read == done.rows_written + done.rows_duplicate + 1 == 61
@@ -275,7 +187,7 @@ class Killed(Exception):
     """Stands for the worker's end: nothing after it runs."""
 
 
-def kill_after_block(desk: Desk, ingestion: Ingestion, block_count: int, block_bytes: int) -> None:
+def kill_after_block(desk: Desk, ingestion: Ingestion, block_count: int, chunk_bytes: int) -> None:
     claim = desk.claim(ingestion)
 
     class Dying(Lease):
@@ -288,7 +200,7 @@ def kill_after_block(desk: Desk, ingestion: Ingestion, block_count: int, block_b
 
     lease = Dying(desk.stores.postgres, claim, 60)
     with pytest.raises(Killed):
-        ingestion_runs.run(desk.stores, lease, block_bytes=block_bytes)
+        ingestion_runs.run(desk.stores, lease, chunk_bytes=chunk_bytes)
     with desk.stores.postgres.transaction() as session:
         assert jobs.release(session, claim)
 
@@ -299,9 +211,9 @@ def test_a_killed_attempts_rows_are_not_duplicates(desk: Desk) -> None:
     text = HEADER + "x\n" + days + day(3) + day(4, close=1.25) + "x\n"
     desk.write(text)
     ingestion = desk.submit()
-    kill_after_block(desk, ingestion, block_count=5, block_bytes=60)
+    kill_after_block(desk, ingestion, block_count=5, chunk_bytes=60)
     assert 5 < desk.get(ingestion).rows_written < 15
-    done = desk.run(ingestion, block_bytes=100)
+    done = desk.run(ingestion, chunk_bytes=100)
     assert counts(done) == (24, 19, 2, 3)
     assert len(desk.bars()) == 20
     assert desk.count_of(done) == 19
@@ -321,7 +233,7 @@ def test_an_attempt_killed_before_its_counts_were_kept(desk: Desk, monkeypatch: 
     ingestion = desk.submit()
     with monkeypatch.context() as patch:
         patch.setattr(ingestion_runs, "_record", die)
-        kill_after_block(desk, ingestion, block_count=1, block_bytes=1 << 20)
+        kill_after_block(desk, ingestion, block_count=1, chunk_bytes=1 << 20)
     assert desk.get(ingestion).rows_written == 0
     desk.stores.questdb.wait_visible("bars")
     assert desk.count_of(ingestion) == 20
@@ -332,7 +244,7 @@ def test_an_attempt_killed_before_its_counts_were_kept(desk: Desk, monkeypatch: 
 def test_a_file_changed_between_two_attempts_never_ends_as_done(desk: Desk) -> None:
     desk.write(HEADER + day(1) + day(2) + day(3))
     ingestion = desk.submit()
-    kill_after_block(desk, ingestion, block_count=3, block_bytes=1)
+    kill_after_block(desk, ingestion, block_count=2, chunk_bytes=1)
     desk.write(HEADER + day(1) + day(3))
     with pytest.raises(InvalidInput) as caught:
         desk.run(ingestion)
@@ -358,7 +270,7 @@ def test_two_writers_of_one_symbol_take_turns(desk: Desk) -> None:
     done: list[Ingestion] = []
     desks = [_with_own_stores(desk) for _ in waiting]
     threads = [
-        threading.Thread(target=lambda d=d, i=i: done.append(d.run(i, block_bytes=200)))
+        threading.Thread(target=lambda d=d, i=i: done.append(d.run(i, chunk_bytes=200)))
         for d, i in zip(desks, waiting, strict=True)
     ]
     for thread in threads:
@@ -379,12 +291,17 @@ def _with_own_stores(desk: Desk) -> Desk:
     return other
 
 
+def submit_many_symbols(desk: Desk) -> Ingestion:
+    desk.write("symbol," + HEADER + f"{desk.symbol},{day(1)}", "many.csv")
+    return desk.submit("many.csv", symbol=None)
+
+
 def test_a_writer_waits_for_the_lock_and_heeds_a_cancel(desk: Desk) -> None:
     desk.write(HEADER + day(1))
-    with one_writer(desk.stores.postgres, desk.symbol, lambda: None):
+    with one_writer(desk.stores.postgres, BARS, desk.symbol, lambda: None):
         other = desk.submit(symbol=desk.symbol + "B")
         assert counts(desk.run(other)) == (1, 1, 0, 0)  # another symbol need not wait
-        for ingestion in (desk.submit(), desk.submit_many_symbols()):
+        for ingestion in (desk.submit(), submit_many_symbols(desk)):
             claim = desk.claim(ingestion)
             with Lease(desk.stores.postgres, claim, 1) as lease:
                 with desk.stores.postgres.transaction() as session:
@@ -396,19 +313,22 @@ def test_a_writer_waits_for_the_lock_and_heeds_a_cancel(desk: Desk) -> None:
 
 
 def test_a_file_of_many_symbols_excludes_every_writer(desk: Desk) -> None:
-    with one_writer(desk.stores.postgres, None, lambda: None):
+    with one_writer(desk.stores.postgres, BARS, None, lambda: None):
 
         def give_up() -> None:
             raise Killed
 
-        with pytest.raises(Killed), one_writer(desk.stores.postgres, desk.symbol, give_up):
+        with pytest.raises(Killed), one_writer(desk.stores.postgres, BARS, desk.symbol, give_up):
             pass
-    with one_writer(desk.stores.postgres, desk.symbol, give_up):
+    with one_writer(desk.stores.postgres, BARS, desk.symbol, give_up):
         pass
 
 
 def test_a_lost_lock_is_noticed_before_the_next_write(desk: Desk) -> None:
-    with contextlib.suppress(StoreUnavailable), one_writer(desk.stores.postgres, desk.symbol, _wait) as check:
+    with (
+        contextlib.suppress(StoreUnavailable),
+        one_writer(desk.stores.postgres, BARS, desk.symbol, _wait) as check,
+    ):
         check()
         end_lock_holders(desk)
         with pytest.raises(StoreUnavailable):
@@ -430,14 +350,14 @@ def end_lock_holders(desk: Desk) -> None:
     ("data", "name", "code", "part"),
     [
         (b"", "bars.csv", "empty_file", "is empty"),
-        (gzip.compress(b""), "bars.csv.gz", "empty_file", "is empty"),
+        (gzip.compress(b"", mtime=0), "bars.csv.gz", "empty_file", "is empty"),
         (b"a,b\0,c\n", "bars.csv", "not_text", "NUL bytes"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "bars.csv", "not_text", "UTF-8"),
         ((HEADER + day(1)).encode("utf-16"), "bars.csv", "not_text", "UTF-8"),
         (b"\xff\xfe\n1\n", "bars.csv", "not_text", "UTF-8"),
         ((HEADER + day(1)).replace("\n", "\r").encode(), "bars.csv", "not_text", "CR alone"),
         (b"x" * 70_000, "bars.csv", "line_too_long", "Line 1"),
-        (gzip.compress((HEADER + day(1)).encode())[:-9], "bars.csv.gz", "gzip_truncated", "cut off"),
+        (gzip.compress((HEADER + day(1)).encode(), mtime=0)[:-9], "bars.csv.gz", "gzip_truncated", "cut off"),
         (b"\x1f\x8b" + b"garbage" * 9, "bars.csv.gz", "gzip_corrupt", "damaged"),
         ((HEADER + day(1)).replace(",", ";").encode(), "bars.csv", "invalid_ingestion", "';'"),
     ],
@@ -464,7 +384,7 @@ def test_files_refused_at_submit(desk: Desk, data: bytes, name: str, code: str, 
             )[:-2000],
             "gzip_truncated",
         ),
-        (gzip.compress(HEADER.encode() + day(1).encode() * 1_000_000), "compression_bomb"),
+        (gzip.compress(HEADER.encode() + day(1).encode() * 1_000_000, mtime=0), "compression_bomb"),
     ],
 )
 def test_files_that_fail_on_the_way(desk: Desk, data: bytes, code: str) -> None:
@@ -512,7 +432,7 @@ def test_every_wrong_field_is_told_at_once(desk: Desk) -> None:
                 "timezone": "Mars/Base",
                 "a/b": 1,
             },
-            "kind": "candles",
+            "kind": "bars",
             "symbol": "A B",
             "interval": "2d",
             "extra": 1,
@@ -522,14 +442,13 @@ def test_every_wrong_field_is_told_at_once(desk: Desk) -> None:
         "/extra": "is not a field here; these are: source, kind,",
         "/source/fromat": 'is not a field here (did you mean "format"?)',
         "/source/a~1b": "is not a field here; these are: type, path, f",
-        "/source/format": "'xml' is none of: csv, csv.gz",
+        "/source/format": "'xml' is none of: csv, csv.gz, csv.zip, parqu",
         "/source/columns/price": "is not a field here; these are: timestamp, op",
         "/source/columns/close": "must be a string that is not empty",
         "/source/columns/low": "'High' is mapped already",
         "/source/columns/open": 'the file has no column "Opn" (did you mean "O',
         "/source/timestamp_unit": "must be s, ms, us, ns, iso or a strptime patt",
         "/source/timezone": "must be an IANA time zone such as 'America/Ne",
-        "/kind": "'candles' is none of: bars",
         "/symbol": "'A B' does not match [A-Za-z0-9][A-Za-z0-9._/",
         "/interval": "'2d' is none of: 1s, 5s, 15s, 1m, 5m, 15m, 30",
     }
@@ -542,17 +461,15 @@ def test_requests_of_any_shape_are_refused(desk: Desk, request_: Any) -> None:
     assert errors_of(desk, request_)
 
 
-def test_what_comes_later_is_named(desk: Desk) -> None:
-    found = errors_of(
-        desk,
-        {"source": {"type": "kafka", "path": "a.parquet"}, "kind": "ticks", "symbol": "A", "interval": "1d"},
-    )
-    assert found == {
+def test_what_comes_later_is_named_and_what_a_kind_does_not_have(desk: Desk) -> None:
+    source = {"type": "kafka", "path": "a.parquet"}
+    assert errors_of(desk, {"source": source, "kind": "ticks", "symbol": "A", "interval": "1d"}) == {
         "/source/type": "'kafka' is not supported yet; supported now: file",
         "/source/path": "there is no file 'a.parquet' below the data folder",
-        "/source/format": "files ending in .parquet are not supported yet; supported now: csv, csv.gz",
-        "/kind": "'ticks' is not supported yet; supported now: bars",
+        "/interval": "leave it out: ticks have none",
     }
+    found = errors_of(desk, {"source": source | {"columns": {"x": "y"}}, "kind": "candles", "symbol": "A"})
+    assert found["/kind"] == "'candles' is none of: bars, ticks, quotes"
 
 
 @pytest.mark.parametrize(
@@ -571,7 +488,7 @@ def test_what_comes_later_is_named(desk: Desk) -> None:
         ),
         (HEADER, {"source": {"header": ["a", "a", "b", "c", "d", "e"]}}, "/source/header", "more than once"),
         (HEADER, {"source": {"header": [1]}}, "/source/header", "list of column names"),
-        (HEADER, {"source": {"format": "csv.gz"}}, "/source/format", "is not gzipped"),
+        (HEADER, {"source": {"format": "csv.gz"}}, "/source/format", "but the file is csv"),
         (HEADER, {"source": {"columns": {}}}, "/source/columns/low", "is missing"),
         (
             HEADER,

@@ -9,7 +9,7 @@ from sqlalchemy import func, select, text, update
 
 from cift_core.errors import JobCancelled, LeaseLost, NotFound
 from cift_core.models import Backtest, JobStatus
-from cift_core.services import jobs
+from cift_core.services import dispatch, jobs
 from cift_core.services.jobs import Claim
 from cift_core.services.leases import Lease
 from cift_core.stores import Stores
@@ -52,11 +52,12 @@ def requeue(stores: Stores, *, waiting_messages: int = 0, queued_too_long_s: flo
     with stores.postgres.transaction() as session:
         jobs.requeue_stale(session, Backtest)
         return list(
-            jobs.take_undispatched(
+            dispatch.take_undispatched(
                 session,
                 Backtest,
                 queued_too_long_s=queued_too_long_s,
                 waiting_messages=waiting_messages,
+                max_in_flight=100,
             )
         )
 
@@ -68,7 +69,7 @@ def held(claim: Claim | None) -> Claim:
 
 def finished(stores: Stores, claim: Claim, status: JobStatus = JobStatus.SUCCEEDED) -> bool:
     with stores.postgres.transaction() as session:
-        return jobs.finish(session, claim, status, progress=1.0)
+        return jobs.finish(session, claim, status, progress=1.0) is not None
 
 
 def test_a_job_is_claimed_once(stores: Stores, job_id: UUID) -> None:
@@ -143,7 +144,7 @@ def test_an_old_queued_job_is_sent_again_only_when_its_message_is_missing(
 
 def test_a_job_the_broker_did_not_take_is_sent_at_the_next_turn(stores: Stores, job_id: UUID) -> None:
     with stores.postgres.transaction() as session:
-        jobs.mark_undispatched(session, Backtest, job_id)
+        dispatch.mark_undispatched(session, Backtest, job_id)
     assert job_id in requeue(stores, waiting_messages=10_000)
 
 

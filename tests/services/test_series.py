@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
@@ -15,7 +16,13 @@ from cift_core.engine import EXIT_REASONS, SIDES, TRADE, Bars, Execution, Result
 from cift_core.errors import InvalidInput
 from cift_core.models import Backtest
 from cift_core.services.paging import encode_cursor
-from cift_core.services.series import read_equity, read_thinned_equity, read_trades, write_series
+from cift_core.services.series import (
+    read_equity,
+    read_thinned_equity,
+    read_trades,
+    wait_readable,
+    write_series,
+)
 from cift_core.stores import Stores
 from cift_core.stores.questdb import QuestDBPool
 from cift_core.strategies import STRATEGIES
@@ -54,7 +61,7 @@ def result(bars: Bars) -> Result:
 def flat(equity: NDArray[np.float64]) -> Result:
     """A result without trades, of this equity."""
     zero = np.zeros(len(equity))
-    return Result({}, {}, np.empty(0, TRADE), equity, equity, zero, zero)
+    return Result({}, {}, np.empty(0, TRADE), np.arange(len(equity)), equity, equity, zero, zero)
 
 
 def recorded(
@@ -69,7 +76,8 @@ def recorded(
     """The row of a backtest whose series were written."""
     backtest = Backtest(id=job.id if job else uuid4(), result_attempt=attempt, recorded_at=at or utc_now())
     assert backtest.recorded_at is not None
-    write_series(questdb, backtest.id, attempt, backtest.recorded_at, "BRK.B", time, result)
+    write_series(questdb, backtest.id, attempt, backtest.recorded_at, ["BRK.B"], replace(result, time=time))
+    wait_readable(questdb)
     return backtest
 
 
@@ -160,12 +168,29 @@ def test_a_result_without_trades_has_its_equity(questdb: QuestDBPool, bars: Bars
     assert len(read_equity(questdb, backtest, None, 10)[0]) == 5
 
 
-def test_times_are_exact_to_the_nanosecond_and_begin_with_the_epoch(questdb: QuestDBPool) -> None:
-    time = np.array([0, 1, 999, 40_000, 2**31, 2**62], dtype=np.int64)
-    backtest = recorded(questdb, time, flat(np.arange(6, dtype=float)))
+def test_times_are_exact_to_the_nanosecond_begin_with_the_epoch_and_may_repeat(questdb: QuestDBPool) -> None:
+    time = np.array([0, 1, 999, 40_000, 2**31, 2**62 - 1, 2**62 - 1], dtype=np.int64)
+    backtest = recorded(questdb, time, flat(np.arange(7, dtype=float)))
     items = [item for page in pages(read_equity, questdb, backtest, 1) for item in page]
     assert [item["time"] for item in items] == [rfc3339(int(t)) for t in time]
-    assert [item["equity"] for item in items] == list(range(6))
+    assert [item["equity"] for item in items] == list(range(7))
+
+
+@pytest.mark.parametrize("bars", [1_023, 1_024, 1_025, 3_000])
+def test_pages_cross_the_bounds_of_what_is_stored_together(questdb: QuestDBPool, bars: int) -> None:
+    backtest = recorded(questdb, np.arange(bars), flat(np.arange(bars, dtype=float)))
+    found = pages(read_equity, questdb, backtest, 400)
+    assert [item["equity"] for page in found for item in page] == list(range(bars))
+    assert [len(page) for page in found[:-1]] == [400] * (len(found) - 1)
+    assert len(read_thinned_equity(questdb, backtest, bars)) == bars
+
+
+def test_a_long_equity_is_written_in_several_requests(questdb: QuestDBPool) -> None:
+    equity = np.arange(500_000, dtype=float)
+    backtest = recorded(questdb, np.arange(500_000), flat(equity))
+    last, _ = read_equity(questdb, backtest, encode_cursor(499_999), 10)
+    assert [item["equity"] for item in last] == [499_999.0]
+    assert len(read_thinned_equity(questdb, backtest, 1_000)) == 1_000
 
 
 def test_the_zone_of_the_recording_moment_does_not_matter(
@@ -178,7 +203,9 @@ def test_the_zone_of_the_recording_moment_does_not_matter(
     assert len(read_equity(questdb, seen, None, 500)[0]) == 400
 
 
-@pytest.mark.parametrize("cursor", ["nonsense", encode_cursor(2**63), encode_cursor("2024-01-01", uuid4())])
+@pytest.mark.parametrize(
+    "cursor", ["nonsense", encode_cursor(2**63), encode_cursor("2024-01-01", UUID(int=1))]
+)
 @pytest.mark.parametrize("read", [read_trades, read_equity])
 def test_a_foreign_cursor_is_refused(
     questdb: QuestDBPool, bars: Bars, result: Result, read: Any, cursor: str

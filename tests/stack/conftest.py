@@ -1,15 +1,11 @@
-"""Stacks of a test's own, and what they leave in the process table."""
+"""What a stack leaves in the process table."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from deploy.native import postgres
 from deploy.native.environment import USUAL_PORTS, password
@@ -18,14 +14,6 @@ from tests.waiting import wait_for
 
 LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
 LISTEN = "0A"
-
-
-@pytest.fixture
-def lone_stack() -> Iterator[Stack]:
-    """A stack that is not up yet, for one test alone."""
-    stack = Stack(Path(tempfile.mkdtemp(prefix="cift-test-")))
-    yield stack
-    stack.delete()
 
 
 def command_lines(root: Path) -> dict[int, str]:
@@ -65,7 +53,9 @@ def listening_ports(stack: Stack) -> set[int]:
 
 def secrets_on_command_lines(stack: Stack) -> list[str]:
     """The command lines of the stack's processes that show one of its secrets."""
-    secrets = [stack.env["CIFT_SECRET_KEY"], stack.env["CIFT_FLOWER_PASSWORD"]]
+    secrets = [
+        stack.env[name] for name in ("CIFT_SECRET_KEY", "CIFT_ENCRYPTION_KEYS", "CIFT_FLOWER_PASSWORD")
+    ]
     secrets += [secret for key in USUAL_PORTS if (secret := password(stack.env, key))]
     lines = command_lines(stack.root).values()
     return [line for line in lines if any(secret in line for secret in secrets)]

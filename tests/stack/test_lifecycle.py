@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,7 +24,16 @@ from tests.waiting import wait_for
 from .conftest import command_lines
 
 
+@pytest.fixture(scope="module")
+def lone_stack() -> Iterator[Stack]:
+    """One stack for this file: up or down, each test takes it as it finds it."""
+    stack = Stack(Path(tempfile.mkdtemp(prefix="cift-test-")))
+    yield stack
+    stack.delete()
+
+
 def test_up_and_down_twice_and_up_again_keeps_settings_and_data(lone_stack: Stack) -> None:
+    lone_stack.down()
     assert lone_stack.up(servers_only=True)
     env = lone_stack.env
     with psycopg.connect(env["CIFT_POSTGRES_URL"], autocommit=True) as connection:
@@ -39,6 +49,20 @@ def test_up_and_down_twice_and_up_again_keeps_settings_and_data(lone_stack: Stac
     assert lone_stack.env == env
     with psycopg.connect(env["CIFT_POSTGRES_URL"]) as connection:
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+
+
+def test_settings_that_an_earlier_version_did_not_know_are_added(lone_stack: Stack) -> None:
+    lone_stack.up(servers_only=True)
+    env, file = lone_stack.env, lone_stack.root / "env"
+    for running in (True, False):
+        kept = {name: value for name, value in env.items() if name != "CIFT_ENCRYPTION_KEYS"}
+        file.write_text("".join(f"{name}={value}\n" for name, value in kept.items()))
+        if not running:
+            lone_stack.down()
+        assert lone_stack.up(servers_only=True)
+        assert kept.items() < lone_stack.env.items()
+        assert len(lone_stack.env["CIFT_ENCRYPTION_KEYS"]) == 44
+        assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_new_passwords_reach_servers_that_have_data(lone_stack: Stack) -> None:
@@ -66,6 +90,7 @@ def test_a_stack_ends_with_the_process_that_started_it(lone_stack: Stack) -> Non
         "print('up', flush=True)\n"
         "time.sleep(600)\n"
     )
+    lone_stack.down()
     argv = [sys.executable, "-c", script, str(lone_stack.root)]
     with subprocess.Popen(argv, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout is not None
@@ -73,17 +98,6 @@ def test_a_stack_ends_with_the_process_that_started_it(lone_stack: Stack) -> Non
         assert command_lines(lone_stack.root)
         starter.kill()
     wait_for(lambda: command_lines(lone_stack.root) == {})
-
-
-def test_a_server_that_does_not_start_is_named_with_its_log(lone_stack: Stack) -> None:
-    lone_stack.up(servers_only=True)
-    lone_stack.down()
-    appended = next((lone_stack.root / "redis-broker" / "appendonlydir").glob("*.incr.aof"))
-    appended.write_bytes(b"not a command" * 100)
-    with pytest.raises(StackError, match="redis-broker did not start") as told:
-        lone_stack.up(servers_only=True)
-    assert "Bad file format reading the append only file" in str(told.value)
-    assert command_lines(lone_stack.root) == {}
 
 
 def test_a_deep_folder_that_others_can_not_enter() -> None:
@@ -121,6 +135,17 @@ def test_lines_of_the_user_in_the_env_file_stay(tmp_path: Path) -> None:
         lines.write("CIFT_LOG_LEVEL=debug\n")
     environment.establish(tmp_path, usual_ports=False)
     assert environment.read(tmp_path)["CIFT_LOG_LEVEL"] == "debug"
+
+
+def test_a_server_that_does_not_start_is_named_with_its_log(lone_stack: Stack) -> None:
+    lone_stack.up(servers_only=True)
+    lone_stack.down()
+    appended = next((lone_stack.root / "redis-broker" / "appendonlydir").glob("*.incr.aof"))
+    appended.write_bytes(b"not a command" * 100)
+    with pytest.raises(StackError, match="redis-broker did not start") as told:
+        lone_stack.up(servers_only=True)
+    assert "Bad file format reading the append only file" in str(told.value)
+    assert command_lines(lone_stack.root) == {}
 
 
 def _kill_supervisor(stack: Stack) -> int:

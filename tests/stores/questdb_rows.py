@@ -10,7 +10,8 @@ from uuid import uuid4
 import numpy as np
 import pandas as pd
 
-from cift_core.stores.questdb import QuestDBPool, Rows
+from cift_core.stores.questdb import QuestDBPool
+from cift_core.stores.questdb_batches import Rows
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 

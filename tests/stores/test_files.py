@@ -141,17 +141,15 @@ def scratch(tmp_path: Path) -> Path:
     return tmp_path / "file"
 
 
-def blocks(
-    path: Path, data: bytes, size: int, *, gzipped: bool = False, cap: int = 2**40
-) -> list[tuple[int, bytes]]:
+def blocks(path: Path, data: bytes, size: int, *, cap: int = 2**40) -> list[tuple[int, bytes]]:
     path.write_bytes(data)
-    with DataFile(path.open("rb"), gzipped=gzipped, max_unpacked_bytes=cap) as file:
+    with DataFile(path.open("rb"), max_unpacked_bytes=cap) as file:
         return [(block.first_line, block.data) for block in file.blocks(size)]
 
 
-def code(path: Path, data: bytes, *, gzipped: bool = True, cap: int = 2**40, size: int = 2**20) -> str:
+def code(path: Path, data: bytes, *, cap: int = 2**40, size: int = 2**20) -> str:
     with pytest.raises(InvalidInput) as caught:
-        blocks(path, data, size, gzipped=gzipped, cap=cap)
+        blocks(path, data, size, cap=cap)
     return caught.value.code
 
 
@@ -174,7 +172,7 @@ def test_an_empty_file_has_no_block(scratch: Path) -> None:
 
 def test_gzip_of_several_members_is_one_file(scratch: Path) -> None:
     data = gzip.compress(b"a\nb") + gzip.compress(b"c\n")
-    assert blocks(scratch, data, 100, gzipped=True) == [(1, b"a\nbc\n")]
+    assert blocks(scratch, data, 100) == [(1, b"a\nbc\n")]
 
 
 def test_damaged_gzip(scratch: Path) -> None:
@@ -184,7 +182,6 @@ def test_damaged_gzip(scratch: Path) -> None:
     assert code(scratch, lines[:1000] + bytes(200) + lines[1200:]) == "gzip_corrupt"
     assert code(scratch, lines[:-8] + bytes(8)) == "gzip_corrupt"  # the check sum
     assert code(scratch, lines + b"garbage") == "gzip_corrupt"
-    assert code(scratch, b"a,b\n") == "gzip_corrupt"
 
 
 def test_bombs_end_early(scratch: Path) -> None:
@@ -192,8 +189,8 @@ def test_bombs_end_early(scratch: Path) -> None:
     assert code(scratch, gzip.compress(line * (2**25 // len(line)))) == "compression_bomb"
     assert code(scratch, gzip.compress(bytes(2**25))) == "line_too_long"
     assert code(scratch, gzip.compress(line * 1000), cap=10_000, size=1000) == "unpacked_too_large"
-    assert code(scratch, line * 1000, gzipped=False, cap=10_000, size=1000) == "unpacked_too_large"
+    assert code(scratch, line * 1000, cap=10_000, size=1000) == "unpacked_too_large"
 
 
 def test_a_long_line_is_not_read_to_its_end(scratch: Path) -> None:
-    assert code(scratch, b"a\n" + b"x" * 70_000, gzipped=False, size=1000) == "line_too_long"
+    assert code(scratch, b"a\n" + b"x" * 70_000, size=1000) == "line_too_long"

@@ -86,7 +86,7 @@ def test_connections_speak_utc(pool: PostgresPool) -> None:
 
 
 def test_connections_are_checked_before_use_and_kept_for_an_hour_at_most() -> None:
-    options = engine_options(20, 10)
+    options = engine_options("postgresql://u@h/d", 20, 10)
     assert options["pool_pre_ping"] is True
     assert options["pool_recycle"] == 3600
 
@@ -113,7 +113,7 @@ def test_forty_threads_share_thirty_connections_and_all_finish(settings: Setting
 
 
 def test_a_pool_that_stays_busy_says_so(settings: Settings) -> None:
-    options = engine_options(1, 1) | {"pool_timeout": 0.1}
+    options = engine_options(settings.postgres_url, 1, 1) | {"pool_timeout": 0.1}
     engine = create_engine(sqlalchemy_url(settings.postgres_url), **options)
     with closing(PostgresPool(settings.postgres_url)) as pool:
         pool.engine = engine

@@ -14,7 +14,8 @@ from questdb import QuestDBError
 
 from cift_core.errors import StoreUnavailable
 from cift_core.stores import Stores
-from cift_core.stores.questdb import QuestDBPool, Rows
+from cift_core.stores.questdb import QuestDBPool
+from cift_core.stores.questdb_batches import Rows
 from cift_core.stores.questdb_tables import TABLES
 from deploy.native.stack import Stack
 from tests.stores.questdb_rows import START, count, frame, table_of, write

@@ -12,7 +12,8 @@ import pytest
 from cift_core.errors import StoreUnavailable
 from cift_core.settings import Settings
 from cift_core.stores import Stores
-from cift_core.stores.questdb import QuestDBPool, Rows
+from cift_core.stores.questdb import QuestDBPool
+from cift_core.stores.questdb_batches import Rows
 from deploy.native.stack import Stack
 from tests.stores.questdb_rows import count, frame, table_of, write
 from tests.waiting import Deadline, wait_for

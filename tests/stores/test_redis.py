@@ -192,3 +192,17 @@ def test_after_a_restart_the_next_call_succeeds(stores: Stores, stack: Stack, ke
     stack.stop("redis-cache")
     stack.start("redis-cache")
     assert stores.cache.get(key) is None
+
+
+def test_many_values_come_in_the_order_of_their_keys(stores: Stores) -> None:
+    one, two = uuid4().hex, uuid4().hex
+    stores.cache.set(one, b"1", ttl_s=60)
+    stores.cache.set(two, b"2", ttl_s=60)
+    assert stores.cache.get_many(two, uuid4().hex, one) == [b"2", None, b"1"]
+
+
+def test_how_full_a_server_is_and_what_it_dropped(stores: Stores) -> None:
+    cache, broker = stores.cache.memory(), stores.broker.memory()
+    assert (cache.limit_bytes, broker.limit_bytes) == (256 * 2**20, 0)
+    assert 0 < cache.used_bytes < cache.limit_bytes
+    assert broker.evicted_keys == 0

@@ -114,8 +114,9 @@ def test_the_servers_allow_the_sum_of_all_connections(stack: Stack, stores: Stor
     worker_pool, worker_overflow, _, worker_questdb = _SIZES["worker"][:4]
     cli_pool, cli_overflow, _, cli_questdb = _SIZES["cli"][:4]
     probe = 1
+    watch = 2  # the watching thread, and one look at the workers for GET /ready?verbose
     postgres = (
-        web * (POOL_SIZE + MAX_OVERFLOW + probe)
+        web * (POOL_SIZE + MAX_OVERFLOW + probe + watch)
         + workers * (worker_pool + worker_overflow + probe)
         + (cli_pool + cli_overflow + probe)
         + 1  # a migration

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from cift_core.errors import Conflict, StoreUnavailable
 from cift_core.models import User
 from cift_core.stores import Stores
-from cift_core.stores.postgres import after_commit, transaction
+from cift_core.stores.postgres import after_commit, reading, transaction
 
 
 @pytest.fixture
@@ -169,3 +169,48 @@ def test_a_connection_lost_before_the_commit_is_a_store_unavailable(stores: Stor
         terminate(stores, session)
     assert caught.value.message == "PostgreSQL does not answer (OperationalError); try again."
     assert not exists(stores, user)
+
+
+def test_reading_sees_what_others_commit_meanwhile_and_leaves_no_transaction_open(
+    stores: Stores, session: Session
+) -> None:
+    user = new_user()
+    with reading(session):
+        assert session.scalar(select(User.id).where(User.email == user.email)) is None
+        pid = session.scalar(text("SELECT pg_backend_pid()"))
+        with transaction(stores.postgres.new_session()) as other:
+            state = other.execute(
+                text("SELECT state, xact_start FROM pg_stat_activity WHERE pid = :pid"), {"pid": pid}
+            ).one()
+            assert tuple(state) == ("idle", None)
+            other.add(user)
+        assert session.scalar(select(User.id).where(User.email == user.email)) == user.id
+    assert not session.in_transaction(), "the connection is back in the pool"
+    with transaction(session):
+        session.add(second := new_user())
+        session.flush()
+        assert not exists(stores, second), "a unit of work afterwards is one again"
+
+
+def test_what_was_read_stays_readable_and_is_not_read_again(stores: Stores, session: Session) -> None:
+    with transaction(session):
+        session.add(user := new_user())
+    with reading(session):
+        read = session.scalars(select(User).where(User.id == user.id)).one()
+    assert read.email == user.email
+    assert not session.in_transaction(), "no connection was taken for it"
+
+
+def test_a_unit_of_work_cannot_begin_inside_reading(session: Session) -> None:
+    with reading(session), pytest.raises(RuntimeError, match="inside `reading`"), transaction(session):
+        pass
+    with transaction(session):
+        assert session.scalar(text("SELECT 1")) == 1
+
+
+def test_reading_from_a_connection_that_is_lost_says_so(stores: Stores, session: Session) -> None:
+    with pytest.raises(StoreUnavailable), reading(session):
+        terminate(stores, session)
+        session.scalar(text("SELECT 1"))
+    with reading(session):
+        assert session.scalar(text("SELECT 1")) == 1

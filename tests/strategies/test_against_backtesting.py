@@ -62,7 +62,7 @@ def assert_same_trades(
 
 @pytest.mark.parametrize("short", [False, True], ids=["long only", "long and short"])
 @pytest.mark.parametrize("symbol", ["GOOG", "AAPL", "IBM", "MSFT", "XAUUSD"])
-@pytest.mark.parametrize("name", [name for name in STRATEGIES if name != "buy_and_hold"])
+@pytest.mark.parametrize("name", [name for name, one in STRATEGIES.items() if one.compute and one.params])
 def test_trade_by_trade(name: str, symbol: str, short: bool) -> None:
     table = table_of(symbol)
     execution = Execution(commission_rate=0.001, allow_short=short, size=SHARE, fractional=False)

@@ -25,10 +25,11 @@ from cift_core.settings import Settings
 from cift_core.settings import settings as process_settings
 from cift_core.stores import Stores
 from cift_web.app import create_app
+from deploy.native.apps import GUNICORN_POOL
 from deploy.native.stack import Stack
 from tests.conftest import QUICK
 
-SCOPES = ("backtests:read", "backtests:write", "data:read", "data:write")
+SCOPES = tuple(scope for scope in api_keys.SCOPES if scope != "admin")
 PROBLEM_FIELDS = {"type", "title", "status", "detail", "instance", "code", "errors", "request_id"}
 BACKTEST: dict[str, Any] = {
     "strategy": {"name": "sma_cross", "params": {"fast": 10, "slow": 20}},
@@ -60,6 +61,9 @@ class Client:
 
     def post(self, path: str, **options: Any) -> TestResponse:
         return self.send("POST", path, **options)
+
+    def patch(self, path: str, **options: Any) -> TestResponse:
+        return self.send("PATCH", path, **options)
 
     def delete(self, path: str, **options: Any) -> TestResponse:
         return self.send("DELETE", path, **options)
@@ -112,10 +116,14 @@ MakeClient = Callable[..., Client]
 def make_client(app: Flask, stores: Stores) -> MakeClient:
     """Makes a client with a user and a key of its own."""
 
-    def make(*scopes: str) -> Client:
+    def make(*scopes: str, is_admin: bool = False) -> Client:
         with stores.postgres.transaction() as session:
             user = users.create_user(
-                session, stores.settings, f"{uuid4()}@example.org", "correct horse battery"
+                session,
+                stores.settings,
+                f"{uuid4()}@example.org",
+                "correct horse battery",
+                is_admin=is_admin or "admin" in scopes,
             )
             _, token = api_keys.create_key(
                 session, stores.settings, user, name="test", scopes=scopes or SCOPES
@@ -135,6 +143,12 @@ def alice(make_client: MakeClient) -> Client:
 def bob(make_client: MakeClient) -> Client:
     """Another tenant."""
     return make_client()
+
+
+@pytest.fixture
+def admin(make_client: MakeClient) -> Client:
+    """An administrator, with every scope."""
+    return make_client(*api_keys.SCOPES)
 
 
 @pytest.fixture
@@ -175,7 +189,7 @@ def work(stores: Stores) -> Callable[[str], None]:
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def gunicorn(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a real server: gunicorn, two processes of eight threads."""
     with socket.socket() as probe:
@@ -183,8 +197,9 @@ def gunicorn(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> It
         port = probe.getsockname()[1]
     url, log = f"http://127.0.0.1:{port}", tmp_path_factory.mktemp("gunicorn") / "log"
     argv = [str(Path(sys.executable).with_name("gunicorn")), "--bind", f"127.0.0.1:{port}"]
-    argv += ["--worker-class", "gthread", "--workers", "2", "--threads", "8", "cift_web.app:create_app()"]
-    with log.open("wb") as out, subprocess.Popen(argv, stdout=out, stderr=out, env=os.environ) as server:
+    argv += [*GUNICORN_POOL, "cift_web.app:create_app()"]
+    env = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path_factory.mktemp("prometheus"))}
+    with log.open("wb") as out, subprocess.Popen(argv, stdout=out, stderr=out, env=env) as server:
         try:
             deadline = time.monotonic() + 60
             while not _answers(url):

@@ -25,7 +25,7 @@ CHECKS = [
     response_schema_conformance,
     negative_data_rejection,
 ]
-GUNICORNS_OWN = 414  # a request line of more than 4,094 bytes does not get as far as the application
+TOO_LONG = 414  # a rejection too, which schemathesis does not count as one
 schema = schemathesis.openapi.from_dict(json.loads(json.dumps(openapi_document())))
 
 
@@ -42,5 +42,5 @@ def client(make_client: MakeClient) -> Client:
 def test_every_answer_is_described(case: schemathesis.Case, gunicorn: str, client: Client) -> None:
     headers = {"Authorization": f"Bearer {client.token}"}
     response = case.call(base_url=gunicorn, headers=headers)
-    if response.status_code != GUNICORNS_OWN:
-        case.validate_response(response, checks=CHECKS)
+    unsuited = [negative_data_rejection] if response.status_code == TOO_LONG else []
+    case.validate_response(response, checks=CHECKS, excluded_checks=unsuited)

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import requests
@@ -49,6 +50,29 @@ def test_the_same_request_spelled_otherwise_is_the_same(stores: Stores, alice: C
     first = alice.post(BACKTESTS, json=BACKTEST, headers=headers).json
     assert alice.post(BACKTESTS, json=spelled, headers=headers).json == first | {"reused": True}
     assert jobs_of(stores, alice.user_id) == 1
+
+
+def test_a_default_of_the_strategy_written_out_is_the_same(stores: Stores, alice: Client) -> None:
+    headers = {"Idempotency-Key": "k"}
+    short = BACKTEST | {"strategy": {"name": "sma_cross"}}
+    long = BACKTEST | {"strategy": {"name": "sma_cross", "params": {"slow": 20.0, "fast": 10}}}
+    other = BACKTEST | {"strategy": {"name": "sma_cross", "params": {"slow": 21}}}
+    first = alice.post(BACKTESTS, json=short, headers=headers).json
+    assert alice.post(BACKTESTS, json=long, headers=headers).json == first | {"reused": True}
+    assert alice.post(BACKTESTS, json=other, headers=headers).status_code == 422
+    assert jobs_of(stores, alice.user_id) == 1
+
+
+def test_a_default_of_an_ingestion_written_out_is_the_same(alice: Client) -> None:
+    def submit(**source: Any) -> Any:
+        request = {"source": {"type": "file", **source}, "kind": "bars", "symbol": "IDEM", "interval": "1d"}
+        form = {"request": json.dumps(request), "file": (io.BytesIO(CSV), "x.csv")}
+        return alice.post(INGESTIONS, data=form, headers={"Idempotency-Key": "i"})
+
+    first = submit().json
+    spelled = {"timezone": "UTC", "timestamp_unit": "iso", "header": None, "path": None}
+    assert submit(**spelled).json == first | {"reused": True}
+    assert submit(timezone="America/New_York").status_code == 422
 
 
 def test_another_request_under_the_same_key_is_422(stores: Stores, alice: Client) -> None:

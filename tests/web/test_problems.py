@@ -1,9 +1,13 @@
 """Every error is a problem that names the field, what is wrong and what would be right."""
 
 import json
+import socket
 from collections.abc import Callable
 from dataclasses import replace
+from email.message import Message
+from http.client import HTTPResponse
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -12,6 +16,8 @@ from flask import Flask
 from cift_core.settings import Settings
 from cift_web.app import create_app
 from tests.web.conftest import BACKTEST, Client, assert_problem, close
+
+ROTATION = BACKTEST | {"strategy": {"name": "momentum_rotation"}, "symbols": ["A", "B"]}
 
 BACKTESTS = "/api/v1/backtests"
 SECURITY_HEADERS = ("Content-Security-Policy", "X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy")
@@ -32,10 +38,31 @@ WRONG = [
     (BACKTEST | {"cash": float("inf")}, "/cash", "finite"),
     (BACKTEST | {"cash": 2**60}, "/cash", "9007199254740991"),
     (BACKTEST | {"intervall": "1d"}, "/intervall", 'did you mean "interval"?'),
+    (BACKTEST | {"execution": {"fi/ll~": 1}}, "/execution/fi~1ll~0", 'did you mean "fill"?'),
+    (
+        BACKTEST | {"strategy": {"name": "sma_cross", "params": {"fa/st": 1}}},
+        "/strategy/params/fa~1st",
+        'did you mean "fast"?',
+    ),
+    (
+        BACKTEST | {"strategy": {"rules": {"indicators": {"a/b": "open"}}}},
+        "/strategy/rules/indicators/a~1b",
+        "is no name",
+    ),
     (BACKTEST | {"interval": "2d"}, "/interval", "1s, 5s"),
-    (BACKTEST | {"interval": "tick"}, "/interval", "must be one of"),
-    (BACKTEST | {"symbols": []}, "/symbols", "exactly one symbol"),
-    (BACKTEST | {"symbols": ["A", "B"]}, "/symbols", "exactly one symbol"),
+    (BACKTEST | {"interval": "2d"}, "/interval", "must be one of"),
+    (BACKTEST | {"symbols": []}, "/symbols", "must name 1 to 200 symbols"),
+    (BACKTEST | {"symbols": ["A", "B", "A"]}, "/symbols", "must name each only once; twice: A"),
+    (
+        ROTATION | {"execution": {"stop_loss": 0.1}},
+        "/execution/stop_loss",
+        "must be left out: momentum_rotation",
+    ),
+    (
+        BACKTEST | {"execution": {"min_trade_value": 9}},
+        "/execution/min_trade_value",
+        "sma_cross gives signals",
+    ),
     (BACKTEST | {"symbols": "AAPL"}, "/symbols", "must be an array"),
     (BACKTEST | {"symbols": ["AAPL\n"]}, "/symbols/0", "must have 1 to 32"),
     (BACKTEST | {"symbols": ["x' OR 1=1"]}, "/symbols/0", "must have 1 to 32"),
@@ -101,6 +128,16 @@ def test_all_wrong_fields_are_told_at_once(alice: Client) -> None:
     }
 
 
+def test_wrong_parameters_are_told_with_wrong_fields(alice: Client) -> None:
+    strategy = {"name": "sma_cross", "params": {"fast": 1, "slwo": 20}, "verison": 1}
+    body = BACKTEST | {"cash": -1, "strategy": strategy, "execution": {"stop_loss": 5}}
+    pointers = [field["pointer"] for field in alice.post(BACKTESTS, json=body).json["errors"]]
+    assert set(pointers) == {
+        *("/cash", "/strategy/verison", "/strategy/params/fast", "/strategy/params/slwo"),
+        "/execution/stop_loss",
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "status", "says"),
     [
@@ -138,6 +175,50 @@ def test_a_large_body_without_a_length_is_413(gunicorn: str, alice: Client) -> N
     headers = {"Authorization": f"Bearer {alice.token}", "Content-Type": "application/json"}
     response = requests.post(f"{gunicorn}{BACKTESTS}", data=chunks, headers=headers, timeout=10)
     assert (response.status_code, response.json()["code"]) == (413, "request_entity_too_large")
+
+
+NOT_HTTP = [
+    (b"GET /live?" + b"x" * 5_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n", 414, "4,094 bytes"),
+    (b"GET /live HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 9_000 + b"\r\n\r\n", 431, "8,190 bytes"),
+    (b"GET /live HTTP/1.1\r\nHost: h\r\nExpect: cake\r\n\r\n", 417, "100-continue"),
+    (b"POST /live HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: cake\r\n\r\n", 501, "chunked"),
+    (b"GET /live HTTP/1.1\r\nHost : h\r\n\r\n", 400, "HTTP header name"),
+    (b"nonsense\r\n\r\n", 400, "HTTP request line"),
+]
+
+
+@pytest.mark.parametrize(("sent", "status", "says"), NOT_HTTP)
+def test_what_never_reaches_the_application_is_a_problem(
+    gunicorn: str, sent: bytes, status: int, says: str
+) -> None:
+    code, headers, body = raw(gunicorn, sent)
+    problem = json.loads(body)
+    assert (code, problem["status"]) == (status, status)
+    assert headers["content-type"] == "application/problem+json"
+    assert says in problem["detail"]
+    assert problem["request_id"] == headers["x-request-id"]
+
+
+@pytest.mark.parametrize("body", [b"cake\r\n", b"5\r\nab", b"2\r\nabcd\r\n0\r\n\r\n"])
+def test_a_body_in_broken_chunks_is_400(gunicorn: str, alice: Client, body: bytes) -> None:
+    head = (
+        f"POST {BACKTESTS} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {alice.token}\r\n"
+        "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    code, headers, answer = raw(gunicorn, head.encode() + body)
+    assert (code, headers["content-type"]) == (400, "application/problem+json")
+    assert json.loads(answer)["code"] == "bad_request"
+
+
+def raw(url: str, sent: bytes) -> tuple[int, Message, bytes]:
+    """Status, headers and body of the answer to these bytes, with nothing sent after them."""
+    address = urlsplit(url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        response = HTTPResponse(connection)
+        response.begin()
+        return response.status, response.headers, response.read()
 
 
 def test_nothing_there_is_404(alice: Client) -> None:

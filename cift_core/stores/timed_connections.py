@@ -1,4 +1,4 @@
-"""PGWire connections to QuestDB whose every wait ends."""
+"""Connections to PostgreSQL, and to QuestDB by the same protocol, whose every wait ends."""
 
 from typing import Any, TypeVar
 

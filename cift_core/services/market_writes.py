@@ -1,0 +1,232 @@
+"""Market data into QuestDB, exactly once in effect: compared with what is stored, written, counted there."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import pairwise
+from uuid import UUID
+
+import numpy as np
+import pandas as pd
+
+from cift_core.errors import InvalidInput, StoreUnavailable
+from cift_core.services.market_kinds import SIDES, Kind
+from cift_core.services.market_reads import Series, read_pages, value_columns
+from cift_core.services.market_rows import MarketRows
+from cift_core.services.seen_keys import SeenKeys, positions
+from cift_core.stores.advisory_locks import Lock, hold
+from cift_core.stores.postgres import PostgresPool
+from cift_core.stores.questdb import QuestDBPool
+from cift_core.stores.questdb_batches import Rows
+
+VISIBLE_TIMEOUT_S = 120.0
+PAGE_ROWS = 50_000
+_WRITE, _OWN, _DUPLICATE, _CONFLICT = range(4)
+_COUNT = "SELECT count() FROM {table} WHERE ingestion_id = %s AND {where}"
+
+
+def one_writer(
+    postgres: PostgresPool, kind: Kind, symbol: str | None, while_waiting: Callable[[], None]
+) -> AbstractContextManager[Callable[[], None]]:
+    """The right to write the rows of one symbol, or of all when the file names its symbols itself.
+
+    Whoever writes all excludes everybody. The table's lock comes first, so nobody waits in a circle.
+    """
+    if symbol is None:
+        return hold(postgres, Lock(kind.name), while_waiting=while_waiting)
+    locks = Lock(kind.name, shared=True), Lock(f"{kind.name}:{symbol}")
+    return hold(postgres, *locks, while_waiting=while_waiting)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a block's bars: how many are written (by this ingestion), how many stood there before.
+
+    `conflicts` are the lines of those that contradict an earlier bar of the same file.
+    """
+
+    written: int
+    duplicate: int
+    conflicts: np.ndarray
+
+
+class MarketWriter:
+    """Writes the chunks of one file, under the lock of `one_writer`.
+
+    Of two rows of the file with one key, the first is taken; the second is a duplicate when it is equal, else
+    a conflict. A stored row that is equal is not written again: it is a duplicate, unless this same ingestion
+    wrote it (in an attempt that did not finish). One that differs is replaced: a correction. Rows that have
+    no number of their own get their ordinal among the file's rows of the same symbol and time.
+    """
+
+    def __init__(self, questdb: QuestDBPool, ingestion_id: UUID, kind: Kind, interval: str | None) -> None:
+        self._questdb = questdb
+        self._ingestion_id = str(ingestion_id)
+        self._kind = kind
+        self._interval = interval
+        self._seen: dict[str, SeenKeys] = defaultdict(SeenKeys)
+        self.first_ns: int | None = None
+        self.last_ns: int | None = None
+        self._wait_visible()
+
+    def write(self, rows: MarketRows) -> Outcome:
+        """Write what is new or changed; acknowledged, not yet visible.
+
+        Raises:
+            StoreUnavailable: QuestDB does not answer.
+        """
+        if not len(rows):
+            return Outcome(0, 0, rows.places)
+        codes, _ = pd.factorize(rows.symbols)
+        if rows.numbers[0] < 0:
+            rows = rows.numbered(self._ordinals(rows, codes))
+        order = np.lexsort((rows.numbers, rows.times_ns, codes))  # equal keys stay in the order of the file
+        rows, codes = rows.take(order), codes[order]
+        leads = _changes(codes, rows.times_ns, rows.numbers)
+        leader = np.maximum.accumulate(np.where(leads, np.arange(len(rows)), 0))
+        heads = np.flatnonzero(leads)
+        outcome, taken = np.empty(len(rows), dtype=np.int8), rows.values.copy()
+        for part in _runs(codes[heads]):
+            outcome[heads[part]], taken[heads[part]] = self._judge(rows.take(heads[part]))
+        again = np.where(_equal(rows.values, taken[leader]), _DUPLICATE, _CONFLICT)
+        outcome = np.where(leads, outcome, again)
+        self._send(rows.take(outcome == _WRITE))
+        self._note_range(rows)
+        return Outcome(
+            written=int(np.isin(outcome, (_WRITE, _OWN)).sum()),
+            duplicate=int((outcome == _DUPLICATE).sum()),
+            conflicts=np.sort(rows.places[outcome == _CONFLICT]),
+        )
+
+    def verify(self, rows_written: int) -> None:
+        """Return when the table holds exactly `rows_written` rows of this ingestion, all of them readable.
+
+        Raises:
+            StoreUnavailable: it holds fewer (another attempt writes them again), or does not answer.
+            InvalidInput: `file_changed`; it holds rows of an earlier attempt that the file has no more.
+        """
+        self._wait_visible()
+        found, name = self._count(), self._kind.name
+        if found < rows_written:
+            raise StoreUnavailable(
+                "rows_missing",
+                f"QuestDB shows {found:,} {name} of this ingestion, {rows_written:,} were written.",
+            )
+        if found > rows_written:
+            raise InvalidInput(
+                "file_changed",
+                f"QuestDB holds {found:,} {name} of this ingestion, the file has {rows_written:,} of them: "
+                "it was changed between two attempts to read it. Ingest it again.",
+            )
+
+    def _count(self) -> int:
+        if self.first_ns is None or self.last_ns is None:
+            return 0
+        where, params = self._where(self.first_ns, self.last_ns)
+        sql = _COUNT.format(table=self._kind.name, where=where)
+        return int(self._questdb.fetch(sql, (self._ingestion_id, *params))[0][0])
+
+    def _ordinals(self, rows: MarketRows, codes: np.ndarray) -> np.ndarray:
+        """Each row's ordinal among the file's rows of its symbol and time, from 0."""
+        order = np.lexsort((rows.times_ns, codes))
+        times, codes = rows.times_ns[order], codes[order]
+        heads = np.flatnonzero(_changes(codes, times))
+        before = np.empty(len(heads), dtype=np.int64)
+        for part in _runs(codes[heads]):
+            symbol = rows.symbols[order[heads[part.start]]]
+            before[part] = self._seen[symbol].count(times[heads[part]])
+        sizes = np.diff(np.append(heads, len(times)))
+        ordinals = np.empty(len(times), dtype=np.int64)
+        ordinals[order] = np.arange(len(times)) - np.repeat(heads - before, sizes)
+        return ordinals
+
+    def _judge(self, rows: MarketRows) -> tuple[np.ndarray, np.ndarray]:
+        """The outcome of rows of one symbol with increasing keys, and the values the file stands for."""
+        seen = self._seen[rows.symbols[0]]
+        again = seen.contains(rows.times_ns, rows.numbers)
+        if again.any():
+            self._wait_visible()
+        seen.add(rows.times_ns[~again], rows.numbers[~again])
+        outcome, taken = np.where(again, _CONFLICT, _WRITE), rows.values.copy()
+        for which, stored, own in self._stored(rows):
+            equal = _equal(rows.values[which], stored)
+            outcome[which[equal]] = np.where(own & ~again[which], _OWN, _DUPLICATE)[equal]
+            taken[which] = np.where(again[which, np.newaxis], stored, rows.values[which])
+        return outcome, taken
+
+    def _stored(self, rows: MarketRows) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """In pages: which of the rows have a stored one, its values, and whether this ingestion wrote it."""
+        kind, conditions, params = self._kind, "", tuple[object, ...]()
+        if kind.number:
+            conditions = f" AND {kind.number} >= %s AND {kind.number} <= %s"
+            params = int(rows.numbers.min()), int(rows.numbers.max())
+        for page in read_pages(
+            self._questdb,
+            Series(kind, rows.symbols[0], self._interval, conditions, params),
+            int(rows.times_ns[0]),
+            int(rows.times_ns[-1]) + 1,
+            page_rows=PAGE_ROWS,
+            select=["ingestion_id = %s", *value_columns(kind)],
+            params=(self._ingestion_id,),
+        ):
+            own, *values = page.columns
+            ours, theirs = positions(rows.times_ns, rows.numbers, page.times_ns, page.numbers)
+            yield ours, np.column_stack(values)[theirs], own[theirs] == 1
+
+    def _where(self, begin_ns: int, end_ns: int) -> tuple[str, tuple[object, ...]]:
+        kind = self._kind
+        where = f"timestamp >= cast(%s AS {kind.time_type}) AND timestamp <= cast(%s AS {kind.time_type})"
+        params: tuple[object, ...] = (begin_ns // kind.unit_ns, end_ns // kind.unit_ns)
+        if self._interval is None:
+            return where, params
+        return f"interval = %s AND {where}", (self._interval, *params)
+
+    def _send(self, rows: MarketRows) -> None:
+        if not len(rows):
+            return
+        kind, symbols = self._kind, ["symbol"]
+        columns: dict[str, object] = {
+            "timestamp": pd.DatetimeIndex(rows.times_ns.view("datetime64[ns]"), tz="UTC"),
+            "symbol": pd.Categorical(rows.symbols),
+            "ingestion_id": pd.Series(np.full(len(rows), self._ingestion_id), dtype="str"),
+        }
+        columns |= dict(zip(kind.values, rows.values.T, strict=True))
+        if self._interval is not None:
+            columns["interval"] = pd.Categorical([self._interval]).repeat(len(rows))
+            symbols.append("interval")
+        if kind.number:
+            columns[kind.number] = rows.numbers
+        if "side" in columns:
+            columns["side"] = _sides(rows.values[:, kind.values.index("side")])
+            symbols.append("side")
+        self._questdb.write(Rows(kind.name, pd.DataFrame(columns), "timestamp", tuple(symbols)))
+
+    def _note_range(self, rows: MarketRows) -> None:
+        first_ns, last_ns = int(rows.times_ns.min()), int(rows.times_ns.max())
+        self.first_ns = first_ns if self.first_ns is None else min(first_ns, self.first_ns)
+        self.last_ns = last_ns if self.last_ns is None else max(last_ns, self.last_ns)
+
+    def _wait_visible(self) -> None:
+        self._questdb.wait_visible(self._kind.name, timeout_s=VISIBLE_TIMEOUT_S)
+
+
+def _sides(signs: np.ndarray) -> "pd.Categorical[str]":
+    codes = np.select([signs == sign for sign in SIDES.values()], range(len(SIDES)), default=-1)
+    return pd.Categorical.from_codes(codes.tolist(), pd.Index(list(SIDES)))
+
+
+def _changes(*columns: np.ndarray) -> np.ndarray:
+    """Where a row differs from the one before it in any of the columns; the first one does."""
+    changed = [np.diff(column) != 0 for column in columns]
+    return np.append(True, np.logical_or.reduce(changed))
+
+
+def _equal(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
+    return np.asarray(same.all(axis=1))
+
+
+def _runs(codes: np.ndarray) -> Iterator[slice]:
+    edges = np.append(np.flatnonzero(np.append(True, np.diff(codes) != 0)), len(codes))
+    return (slice(int(start), int(end)) for start, end in pairwise(edges))

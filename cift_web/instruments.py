@@ -1,0 +1,45 @@
+"""/instruments: what market data there is, and the last price."""
+
+from typing import Any
+
+from cift_core.services import instruments as service
+from cift_core.stores.postgres import transaction
+from cift_web.database import db, hot_data, stores
+from cift_web.market_schemas import InstrumentAnswer, InstrumentPage, InstrumentQuery, LastPrice
+from cift_web.resources import Resource
+
+READ = "data:read"
+instruments = Resource(
+    "instruments", url_prefix="/api/v1/instruments", description="What market data there is; shared by all."
+)
+
+
+@instruments.operation("GET", "", access=READ, query=InstrumentQuery(), answer=InstrumentPage())
+def list_instruments(query: dict[str, Any]) -> dict[str, Any]:
+    """List the instruments
+
+    By symbol. Market data is shared: everybody reads what anybody brought in.
+    """
+    found, following = service.list_instruments(db.session(), hot_data(), **query)
+    return {"items": found, "next": following}
+
+
+@instruments.operation("GET", "/<path:symbol>", access=READ, answer=InstrumentAnswer(), problems=(404,))
+def get_instrument(symbol: str) -> dict[str, Any]:
+    """Read what there is of a symbol"""
+    return service.get_instrument(db.session(), symbol)
+
+
+@instruments.operation(
+    "GET", "/<path:symbol>/last", access=READ, answer=LastPrice(), problems=(404,), own_transactions=True
+)
+def get_last_price(symbol: str) -> dict[str, Any]:
+    """Read a symbol's last price
+
+    As of the ingestion that finished last. From the series that goes on longest: the last trade, or the close
+    of the last bar; the middle of the last quote where there is nothing else.
+    """
+    session = db.session()
+    with transaction(session):
+        series = service.last_price(session, symbol)
+    return service.read_price(stores().questdb, hot_data(), series)

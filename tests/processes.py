@@ -1,0 +1,45 @@
+"""The processes of a server: found, frozen, sent signals."""
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.waiting import freeze
+
+
+@contextmanager
+def frozen(pids: Sequence[int]) -> Iterator[None]:
+    """With these processes standing still."""
+    try:
+        for pid in pids:
+            freeze(pid)
+        yield
+    finally:
+        for pid in pids:
+            send_signal(pid, signal.SIGCONT)
+
+
+def family(pid: int) -> list[int]:
+    """The process and all that descend from it, whatever process group they are in."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        try:
+            status = (entry / "stat").read_text()
+        except OSError:
+            continue
+        if entry.name.isdigit():
+            parents[int(entry.name)] = int(status.rpartition(")")[2].split()[1])
+    found = [pid]
+    for ancestor in found:  # grows as we walk
+        found += [child for child, parent in parents.items() if parent == ancestor]
+    return found
+
+
+def send_signal(pid: int, number: int) -> None:
+    """Send a signal; a process that is already gone is fine."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
