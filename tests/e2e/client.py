@@ -66,11 +66,15 @@ class Client:
         return self.get(f"/{kind}/{job_id}")
 
     def ended(self, job_id: str, kind: str = "backtests", timeout_s: float = 60) -> Json:
-        """The job once it ended, however it did."""
+        """The job once it ended, however it did; a 503 says to ask again."""
         deadline = Deadline(timeout_s)
-        while (job := self.job(job_id, kind))["status"] not in FINAL:
-            deadline.check(job)
-        return job
+        while True:
+            answer = self.send("GET", f"/api/v1/{kind}/{job_id}")
+            assert answer.status_code in {200, 503}, answer.text
+            job: Json = answer.json()
+            if job["status"] in FINAL:
+                return job
+            deadline.check(answer.text)
 
     def succeeded(self, job_id: str, kind: str = "backtests", timeout_s: float = 60) -> Json:
         job = self.ended(job_id, kind, timeout_s)

@@ -1,7 +1,7 @@
 """The whole service, once per run: real servers, gunicorn, workers, beat, Flower; Alice and Bob with keys."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -19,6 +19,7 @@ from tests.conftest import QUICK
 from tests.e2e.client import Client, ingestion
 from tests.e2e.service import Service
 
+LINES, LINE = 25, 600
 SCOPES = ("backtests:read", "backtests:write", "data:read", "data:write")
 IMPORTED = {
     "AAPL": ("sample/AAPL-1d.csv", "1d"),
@@ -48,6 +49,19 @@ def service() -> Iterator[Service]:
         assert_clean(stack)
     finally:
         stack.delete()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that failed shows what each program wrote last."""
+    report = yield
+    service = getattr(item, "funcargs", {}).get("service")
+    if report.failed and isinstance(service, Service):
+        for path in sorted((service.stack.root / "log").glob("*.log")):
+            lines = path.read_text(errors="replace").splitlines()
+            told = [line[:LINE] for line in lines if not line.startswith('{"method"')][-LINES:]
+            report.sections.append((path.name, "\n".join(told)))
+    return report
 
 
 def assert_clean(stack: Stack) -> None:
