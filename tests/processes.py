@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,14 +10,18 @@ from tests.waiting import freeze
 
 
 @contextmanager
-def frozen(pids: Sequence[int]) -> Iterator[None]:
-    """With these processes standing still."""
+def frozen(*roots: int) -> Iterator[None]:
+    """With these processes and all that descend from them standing still."""
+    still: list[int] = []
     try:
-        for pid in pids:
-            freeze(pid)
+        # a server that forks while it is looked at has children that the first look missed
+        while moving := [pid for root in roots for pid in family(root) if pid not in still]:
+            for pid in moving:
+                still.append(pid)
+                freeze(pid)
         yield
     finally:
-        for pid in pids:
+        for pid in still:
             send_signal(pid, signal.SIGCONT)
 
 

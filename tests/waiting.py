@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,9 +34,10 @@ def wait_for(condition: Callable[[], T | None], timeout_s: float = 60, what: obj
 
 
 def freeze(pid: int) -> None:
-    """Stop a process (SIGSTOP), and return when each of its threads stands still."""
-    os.kill(pid, signal.SIGSTOP)
-    wait_for(lambda: all(_is_stopped(task) for task in Path(f"/proc/{pid}/task").iterdir()))
+    """Stop a process (SIGSTOP), and return when each of its threads stands still, or it is gone."""
+    with suppress(ProcessLookupError, FileNotFoundError):
+        os.kill(pid, signal.SIGSTOP)
+        wait_for(lambda: all(_is_stopped(task) for task in Path(f"/proc/{pid}/task").iterdir()))
 
 
 def _is_stopped(task: Path) -> bool:

@@ -68,7 +68,7 @@ class Service:
     @contextmanager
     def frozen(self, *names: str) -> Iterator[None]:
         """With these programs alive and mute (SIGSTOP); they answer again afterwards."""
-        with frozen([pid for name in names for pid in family(self.stack.pid(name))]):
+        with frozen(*(self.stack.pid(name) for name in names)):
             yield
         for name in names:
             self.stack.wait_until_ready(name)

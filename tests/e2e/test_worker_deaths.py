@@ -21,7 +21,7 @@ from tests.conftest import QUICK
 from tests.e2e import market
 from tests.e2e.client import Client, backtest
 from tests.e2e.service import Service
-from tests.processes import family, frozen
+from tests.processes import frozen
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("imported")
@@ -85,7 +85,7 @@ def test_a_frozen_worker_cannot_overwrite_its_successor(
             first.enter_context(service.frozen("worker"))
             second = ending.enter_context(second_worker(service))
             service.running(job_id, attempt=2)
-            freezing.enter_context(frozen(family(second.pid)))
+            freezing.enter_context(frozen(second.pid))
         first.close()
         wait_for(lambda: lost_lease(service, job_id), what="the first worker notices")
         assert service.backtest(job_id).result_attempt != 1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 from collections import Counter
@@ -12,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,8 +23,9 @@ from cift_core.services.workers import Check
 from cift_core.settings import Settings
 from cift_core.stores import Stores, open_stores
 from deploy.native.stack import SERVERS, Stack
+from tests.processes import frozen
 from tests.services.conftest import TRACES
-from tests.waiting import freeze, wait_for
+from tests.waiting import wait_for
 from tests.wire import Wire
 
 CHECKS = {"postgres": "postgres", "questdb": "questdb", "redis-broker": "redis", "redis-cache": "redis"}
@@ -57,25 +55,14 @@ def impatient(settings: Settings) -> Iterator[Health]:
 @pytest.fixture
 def hang(stack: Stack) -> Iterator[Callable[[str], Callable[[], None]]]:
     """Freezes a server by name, with its sockets open; what it returns lets it go on."""
-    frozen: dict[str, list[int]] = {}
+    with ExitStack() as hanging:
 
-    def go_on(name: str) -> None:
-        for pid in frozen.pop(name, []):
-            os.kill(pid, signal.SIGCONT)
+        def hang(name: str) -> Callable[[], None]:
+            one = hanging.enter_context(ExitStack())
+            one.enter_context(frozen(stack.pid(name)))
+            return one.close
 
-    def hang(name: str) -> Callable[[], None]:
-        frozen[name] = [stack.pid(name), *children(stack.pid(name))]
-        for pid in frozen[name]:
-            freeze(pid)
-        return lambda: go_on(name)
-
-    yield hang
-    for name in list(frozen):
-        go_on(name)
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        yield hang
 
 
 def probe_threads() -> Counter[str]:

@@ -10,7 +10,7 @@ from cift_core.errors import StoreUnavailable
 from cift_core.settings import Settings
 from cift_core.stores.postgres import STATEMENT_TIMEOUT_S, PostgresPool
 from deploy.native.stack import Stack
-from tests.processes import family, frozen
+from tests.processes import frozen
 
 
 def select_one(pool: PostgresPool) -> object:
@@ -21,7 +21,7 @@ def select_one(pool: PostgresPool) -> object:
 def test_a_unit_of_work_that_begins_is_refused_soon(settings: Settings, stack: Stack) -> None:
     with closing(PostgresPool(settings.postgres_url)) as pool:
         assert select_one(pool) == 1
-        with frozen(family(stack.pid("postgres"))):
+        with frozen(stack.pid("postgres")):
             began = time.monotonic()
             with pytest.raises(StoreUnavailable):
                 select_one(pool)
@@ -35,6 +35,6 @@ def test_a_statement_ends_though_the_server_hangs(settings: Settings, stack: Sta
             connection = session.connection().connection.driver_connection
             assert connection.timeout_s > STATEMENT_TIMEOUT_S, "the server's own limit comes first"
             connection.timeout_s = 0.5
-            with frozen(family(stack.pid("postgres"))):
+            with frozen(stack.pid("postgres")):
                 session.execute(text("SELECT 1"))
         assert select_one(pool) == 1

@@ -14,7 +14,7 @@ from flask import Flask
 from cift_core.settings import Settings
 from cift_web.app import create_app
 from deploy.native.stack import Stack
-from tests.processes import family, frozen
+from tests.processes import frozen
 from tests.waiting import wait_for
 from tests.web.conftest import Client, close
 
@@ -94,7 +94,7 @@ def test_ready_and_live_wait_for_no_request_that_waits_for_a_frozen_postgres(
         return False
 
     with ThreadPoolExecutor(CLIENTS + 16) as clients:
-        with frozen(family(stack.pid("postgres"))):
+        with frozen(stack.pid("postgres")):
             waiting = [clients.submit(status, "/api/v1/me") for _ in range(CLIENTS)]
             wait_for(lambda: held() and held(), what="the threads of both processes are held")
             # connections of their own, so that both processes get some
