@@ -1,5 +1,7 @@
 """Who is asking: the API key of a request, and what it may do."""
 
+from dataclasses import replace
+
 from flask import g, request
 from sqlalchemy.orm import Session
 
@@ -19,17 +21,17 @@ def identify(session: Session) -> Principal:
     Raises:
         Unauthenticated: it carries none, or one that does not hold.
     """
-    g.actor = _actor(None, None)
+    g.actor = client = _client()
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated(
             "no_key", "This needs an API key: send the header `Authorization: Bearer cift_<key id>_<secret>`."
         )
-    g.actor = _actor(None, api_keys.key_prefix(token))
+    g.actor = replace(client, key_prefix=api_keys.key_prefix(token))
     principal = api_keys.authenticate(session, stores().settings, token)
     g.principal = principal
-    g.actor = _actor(principal, principal.prefix)
+    g.actor = replace(g.actor, user_id=principal.user_id)
     bind_context(user_id=str(principal.user_id))
     return principal
 
@@ -53,11 +55,11 @@ def current_principal() -> Principal:
     return principal
 
 
-def _actor(principal: Principal | None, key_prefix: str | None) -> Actor:
+def _client() -> Actor:
     agent = "".join(c for c in request.headers.get("User-Agent", "") if c.isprintable())
     return Actor(
-        user_id=principal.user_id if principal else None,
-        key_prefix=key_prefix,
+        user_id=None,
+        key_prefix=None,
         ip=request.remote_addr,
         user_agent=agent[:MAX_USER_AGENT_CHARS] or None,
         request_id=g.request_id,

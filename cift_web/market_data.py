@@ -47,7 +47,8 @@ def list_bars(query: dict[str, Any]) -> Response:
 def list_ticks(query: dict[str, Any]) -> Response:
     """Read trades
 
-    By time and trade id, as JSON, or as CSV by `Accept: text/csv` (its next page is in the header `Link`).
+    By time and trade id, as JSON, or as CSV by `Accept: text/csv` (its next page is in the header `Link`). A
+    range without any is an empty page; a symbol without any is 422.
     """
     start, end = query.pop("start", None), query.pop("end", None)
     items, following = market_pages.list_rows(stores().questdb, TICKS, start=start, end=end, **query)
@@ -58,7 +59,8 @@ def list_ticks(query: dict[str, Any]) -> Response:
 def list_quotes(query: dict[str, Any]) -> Response:
     """Read quotes
 
-    In order of time, as JSON, or as CSV by `Accept: text/csv` (its next page is in the header `Link`).
+    In order of time, as JSON, or as CSV by `Accept: text/csv` (its next page is in the header `Link`). A
+    range without any is an empty page; a symbol without any is 422.
     """
     start, end = query.pop("start", None), query.pop("end", None)
     items, following = market_pages.list_rows(stores().questdb, QUOTES, start=start, end=end, **query)

@@ -6,7 +6,7 @@ from typing import Any
 
 from cift_core.clock import rfc3339
 from cift_core.engine import next_open
-from cift_core.errors import InvalidInput, did_you_mean
+from cift_core.errors import FieldError, InvalidInput, did_you_mean
 from cift_core.services.market_kinds import BARS, TICKS, Kind
 from cift_core.stores.questdb import QuestDBPool
 
@@ -75,12 +75,21 @@ def nothing_there(
             for source in stored
         )
         return InvalidInput("no_bars", f"no bars for {wanted}; available: {listed}.")
+    return InvalidInput("no_bars", f"no bars for {wanted}{_other_symbols(questdb, symbol, BARS, TICKS)}.")
+
+
+def none_ever(questdb: QuestDBPool, kind: Kind, symbol: str) -> InvalidInput:
+    """The error for a symbol without a row of the kind: the symbols that have some."""
+    sentence = f"no {kind.name} of {symbol}{_other_symbols(questdb, symbol, kind)}."
+    return InvalidInput(f"no_{kind.name}", sentence, [FieldError("/symbol", sentence)])
+
+
+def _other_symbols(questdb: QuestDBPool, symbol: str, *kinds: Kind) -> str:
     symbols = sorted(
-        {str(name) for kind in (BARS, TICKS) for (name,) in questdb.fetch(_SYMBOLS.format(table=kind.name))}
+        {str(name) for kind in kinds for (name,) in questdb.fetch(_SYMBOLS.format(table=kind.name))}
     )
-    near = did_you_mean(symbol, symbols)
     shown = ", ".join(symbols[:SHOWN]) + (f" and {len(symbols) - SHOWN} more" if len(symbols) > SHOWN else "")
-    return InvalidInput("no_bars", f"no bars for {wanted}{near}; available symbols: {shown or 'none yet'}.")
+    return f"{did_you_mean(symbol, symbols)}; available symbols: {shown or 'none yet'}"
 
 
 def _range(start: datetime | None, end: datetime | None) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from cift_core.clock import rfc3339
 from cift_core.engine import Candles, next_open
 from cift_core.errors import FieldError, InvalidInput
-from cift_core.services.bar_sources import Source, nothing_there
+from cift_core.services.bar_sources import Source, none_ever, nothing_there
 from cift_core.services.bars import ceil_time, choose_source, range_ns
 from cift_core.services.market_kinds import BARS, KINDS, SIDES, TICKS, Kind
 from cift_core.services.market_reads import Page, Series, read_pages
@@ -74,7 +74,7 @@ def list_rows(
     """A page of trades or quotes in [start, end) by time and number, and the cursor of the next page or None.
 
     Raises:
-        InvalidInput: the cursor is none of this list.
+        InvalidInput: the cursor is none of this list, or there is no row of the symbol at any time.
     """
     begin_ns, end_ns = range_ns(start, end)
     after = tuple(decode_cursor(cursor, int, int)) if cursor else (-1, -1)
@@ -84,6 +84,11 @@ def list_rows(
         rows += [row for row in _rows(page) if row[:2] > after]
         if len(rows) > limit:
             break
+    if (
+        not rows
+        and next(read_pages(questdb, Series(kind, symbol), *range_ns(None, None), page_rows=2), None) is None
+    ):
+        raise none_ever(questdb, kind, symbol)
     items = [
         _item(kind.values, time_ns, *values) | ({"trade_id": number} if kind is TICKS else {})
         for time_ns, number, *values in rows[:limit]

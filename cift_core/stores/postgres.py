@@ -27,6 +27,7 @@ _CONNECT: dict[str, Any] = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
 }
+_TRANSACTION = {"isolation_level": "READ COMMITTED"}
 _CALLBACKS, _READING = "after_commit", "reading"
 
 
@@ -62,7 +63,9 @@ def engine_options(url: str, pool_size: int, max_overflow: int) -> dict[str, Any
         "pool_pre_ping": True,
         "pool_recycle": RECYCLE_S,
         "pool_timeout": 5,
-        "skip_autocommit_rollback": True,  # after `reading` there is nothing to roll back
+        # `transaction` begins one; to begin none saves the pool's ping and `reading` the way there and back
+        "isolation_level": "AUTOCOMMIT",
+        "skip_autocommit_rollback": True,
     }
 
 
@@ -124,6 +127,7 @@ def transaction(session: Session) -> Iterator[Session]:
     callbacks: list[Callable[[], None]] = []
     session.info[_CALLBACKS] = callbacks
     try:
+        session.connection(execution_options=_TRANSACTION)
         yield session
         session.commit()
     except BaseException as error:
@@ -148,7 +152,6 @@ def reading(session: Session) -> Iterator[Session]:
         StoreUnavailable: the server could not be reached or gave up.
     """
     try:
-        session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
         session.info[_READING] = True
         yield session
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:

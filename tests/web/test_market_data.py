@@ -122,6 +122,22 @@ def test_bars_that_there_are_none_of_are_told_with_what_there_is(alice: Client, 
 
 
 @pytest.mark.parametrize(
+    ("kind", "text"), [("ticks", "time,price\n1000,5\n"), ("quotes", "time,bid,ask\n1000,1,2\n")]
+)
+def test_a_symbol_without_a_row_is_told_with_what_there_is(
+    alice: Client, ingest: Ingest, kind: str, text: str
+) -> None:
+    symbol = f"T{uuid4().hex[:9]}"
+    ingest(text, kind=kind, symbol=symbol)
+    refused = alice.get(f"/api/v1/{kind}?symbol={symbol}x&start=2000-01-01T00:00:00Z")
+    assert (refused.status_code, refused.json["code"]) == (422, f"no_{kind}")
+    assert refused.json["detail"].startswith(f'no {kind} of {symbol}x (did you mean "{symbol}"?); available')
+    assert [error["pointer"] for error in refused.json["errors"]] == ["/symbol"]
+    later = alice.get(f"/api/v1/{kind}?symbol={symbol}&start=2000-01-01T00:00:00Z")
+    assert later.json == {"items": [], "next": None}
+
+
+@pytest.mark.parametrize(
     ("path", "pointer"),
     [
         ("bars?symbol=AAPL", "/interval"),
