@@ -27,8 +27,8 @@ logs: ## show the end of every log; on a terminal, follow them
 demo: up ## ingest real market data, run backtests, print the results
 	@$(PYTHON) -m deploy.native.demo
 
-test: setup ## run every test, in two processes with servers of their own
-	@.venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: setup ## run every test, in two processes with servers of their own; what failed runs once more, alone
+	@.venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder || .venv/bin/pytest --lf --lfnf none
 
 lint: setup ## check style, types and the contracts between packages
 	@.venv/bin/ruff check
