@@ -157,13 +157,75 @@ def stdev(x: FloatArray, window: int) -> FloatArray:
 
 
 @kernel
-def previous(x: FloatArray) -> FloatArray:
-    """The value one bar ago; undefined at bar 0."""
-    out = np.empty(len(x))
-    before = np.nan
-    for i in range(len(x)):
-        out[i] = before
-        before = x[i]
+def ema_seeded_at(x: FloatArray, window: int, bar: int) -> FloatArray:
+    """`ema` seeded at `bar`, not before window - 1, with the mean of the `window` values up to it."""
+    out = np.full(len(x), np.nan)
+    start = bar - window + 1
+    out[start:] = ema(x[start:], window)
+    return out
+
+
+@kernel
+def macd_signal(fast: FloatArray, slow: FloatArray, window: int, bar: int) -> FloatArray:
+    """EMA over `window` of the difference of two means that are both defined from `bar` on, where it
+    begins; defined from bar + window - 1.
+
+    Source: Appel (2005), "Technical Analysis: Power Tools for Active Investors"; TA-Lib's MACD.
+    """
+    return ema_seeded_at(fast - slow, window, bar + window - 1)
+
+
+@kernel
+def atr(high: FloatArray, low: FloatArray, close: FloatArray, window: int) -> FloatArray:
+    """Wilder's mean of the true range, defined from bar `window`, where it is the mean of the first
+    `window` ranges: bar 0 has no close before it.
+
+    Source: Wilder (1978), "New Concepts in Technical Trading Systems"; TA-Lib's ATR.
+    """
+    n = len(close)
+    out = np.full(n, np.nan)
+    mean = 0.0
+    for i in range(1, n):
+        before = close[i - 1]
+        true_range = max(high[i], before) - min(low[i], before)
+        if i <= window:
+            mean += true_range / window
+        else:
+            mean = (mean * (window - 1) + true_range) / window
+        if i >= window:
+            out[i] = mean
+    return out
+
+
+@kernel
+def supertrend(high: FloatArray, low: FloatArray, close: FloatArray, window: int, width: float) -> FloatArray:
+    """The line that the trend has to break: `width` ATRs below the middle of the bar in a rising trend and
+    above it in a falling one, moving with the trend only. Defined from bar `window`, where the trend falls.
+
+    Source: Seban (2008), "Tout le monde mérite d'être riche", in the form of TradingView's `ta.supertrend`.
+    """
+    n = len(close)
+    out = np.full(n, np.nan)
+    risk = atr(high, low, close, window)
+    lower = upper = np.nan
+    rising = False
+    for i in range(window, n):
+        middle, distance = (high[i] + low[i]) / 2.0, width * risk[i]
+        if not middle - distance < lower or close[i - 1] < lower:
+            lower = middle - distance
+        if not middle + distance > upper or close[i - 1] > upper:
+            upper = middle + distance
+        if i > window:
+            rising = close[i] >= lower if rising else close[i] > upper
+        out[i] = lower if rising else upper
+    return out
+
+
+@kernel
+def lag(x: FloatArray, bars: int) -> FloatArray:
+    """The value so many `bars` ago; undefined before bar `bars`."""
+    out = np.full(len(x), np.nan)
+    out[bars:] = x[: max(len(x) - bars, 0)]
     return out
 
 

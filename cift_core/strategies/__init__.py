@@ -9,12 +9,16 @@ import numpy as np
 from cift_core.engine import Bars, Candles, Execution, Strategy, run_backtest, run_portfolio, run_sweep
 from cift_core.strategies import (
     bollinger_breakout,
+    bollinger_reversion,
     buy_and_hold,
     donchian_breakout,
     ema_cross,
+    macd_cross,
+    momentum,
     momentum_rotation,
     rsi_reversion,
     sma_cross,
+    supertrend,
 )
 
 STRATEGIES: Final[Mapping[str, Strategy]] = MappingProxyType(
@@ -26,6 +30,10 @@ STRATEGIES: Final[Mapping[str, Strategy]] = MappingProxyType(
             rsi_reversion,
             donchian_breakout,
             bollinger_breakout,
+            bollinger_reversion,
+            macd_cross,
+            momentum,
+            supertrend,
             buy_and_hold,
             momentum_rotation,
         )

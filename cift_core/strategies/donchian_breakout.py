@@ -1,17 +1,17 @@
 """Breakout from the channel of the previous highs and lows."""
 
 from cift_core.engine.bars import FloatArray
-from cift_core.engine.indicators import highest, lowest, previous
+from cift_core.engine.indicators import highest, lag, lowest
 from cift_core.engine.signals import Signals, above
 from cift_core.engine.strategy import Param, Params, Series, Strategy
 
 
 def _upper(high: FloatArray, window: int) -> FloatArray:
-    return previous(highest(high, window))
+    return lag(highest(high, window), 1)
 
 
 def _lower(low: FloatArray, window: int) -> FloatArray:
-    return previous(lowest(low, window))
+    return lag(lowest(low, window), 1)
 
 
 def _compute(series: Series, params: Params) -> Signals:

@@ -8,7 +8,20 @@ import pytest
 import talib
 from numpy.typing import NDArray
 
-from cift_core.engine.indicators import band, ema, highest, lowest, previous, rsi, sma, stdev
+from cift_core.engine.indicators import (
+    atr,
+    band,
+    ema,
+    ema_seeded_at,
+    highest,
+    lag,
+    lowest,
+    macd_signal,
+    rsi,
+    sma,
+    stdev,
+    supertrend,
+)
 from tests.engine.samples import DAILY, sample
 
 Array = NDArray[np.float64]
@@ -79,7 +92,46 @@ def test_rsi_by_hand() -> None:
     assert rsi(np.array([10.0, 12.0, 11.0, 12.0]), 2)[2:].tolist() == pytest.approx([100 / 1.5, 80.0])
 
 
-def test_previous_and_band() -> None:
+@pytest.mark.parametrize("symbol", [*DAILY, "XAUUSD"])
+@pytest.mark.parametrize("window", [2, 10, 199])
+def test_atr_equals_talib(window: int, symbol: str) -> None:
+    bars = sample(symbol)
+    columns = bars.high, bars.low, bars.close
+    np.testing.assert_allclose(atr(*columns, window), talib.ATR(*columns, window), rtol=1e-12)
+
+
+@pytest.mark.parametrize("spans", [(12, 26, 9), (2, 3, 2), (5, 5, 40)])
+def test_macd_equals_talib(spans: tuple[int, int, int]) -> None:
+    close = sample("IBM").close
+    fast, slow, window = spans
+    bar = slow - 1
+    means = ema_seeded_at(close, fast, bar), ema_seeded_at(close, slow, bar)
+    line, signal, _ = talib.MACD(close, *spans)
+    first = bar + window - 1
+    np.testing.assert_allclose((means[0] - means[1])[first:], line[first:], atol=1e-10)
+    ours = macd_signal(*means, window, bar)
+    assert np.isnan(ours[:first]).all()
+    np.testing.assert_allclose(ours[first:], signal[first:], atol=1e-10)
+
+
+def test_ranges_and_seeds_beyond_the_series_are_undefined() -> None:
+    x = np.arange(1.0, 6.0)
+    for found in (
+        ema_seeded_at(x, 2, 5),
+        ema_seeded_at(x, 2, 50),
+        macd_signal(x, x, 3, 4),
+        macd_signal(x, x, 3, 40),
+        atr(x, x, x, 5),
+        supertrend(x, x, x, 5, 1.0),
+    ):
+        assert found.shape == (5,)
+        assert np.isnan(found).all()
+
+
+def test_lag_and_band() -> None:
     x = np.array([1.0, 2.0, 3.0])
-    np.testing.assert_array_equal(previous(x), [np.nan, 1.0, 2.0])
+    np.testing.assert_array_equal(lag(x, 1), [np.nan, 1.0, 2.0])
+    np.testing.assert_array_equal(lag(x, 2), [np.nan, np.nan, 1.0])
+    for bars in (3, 4, 100):
+        np.testing.assert_array_equal(lag(x, bars), [np.nan] * 3)
     np.testing.assert_array_equal(band(x, np.array([1.0, 0.5, np.nan]), -2.0), [-1.0, 1.0, np.nan])

@@ -15,8 +15,14 @@ from backtesting import Backtest, Strategy
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-# Indicators (for the warm-up), long entry, short entry: each is also the exit of the other side.
-Rule = Callable[[pd.DataFrame], tuple[list[Array], Array, Array]]
+# Indicators (for the warm-up), long entry, long exit, short entry, short exit.
+Sides = tuple[list[Array], Array, Array, Array, Array]
+Rule = Callable[[pd.DataFrame], Sides]
+
+
+def both_ways(indicators: list[Array], up: Array, down: Array) -> Sides:
+    """What enters one side is the exit of the other."""
+    return indicators, up, down, down, up
 
 
 def crossings(fast: Array, slow: Array) -> tuple[Array, Array]:
@@ -26,44 +32,86 @@ def crossings(fast: Array, slow: Array) -> tuple[Array, Array]:
     return ((side == 1) & (before == -1)).to_numpy(), ((side == -1) & (before == 1)).to_numpy()
 
 
-def sma_cross(table: pd.DataFrame) -> tuple[list[Array], Array, Array]:
+def sma_cross(table: pd.DataFrame) -> Sides:
     fast, slow = (table.Close.rolling(n).mean().to_numpy() for n in (10, 20))
-    return [fast, slow], *crossings(fast, slow)
+    return both_ways([fast, slow], *crossings(fast, slow))
 
 
-def ema_cross(table: pd.DataFrame) -> tuple[list[Array], Array, Array]:
+def ema_cross(table: pd.DataFrame) -> Sides:
     fast, slow = (talib.EMA(table.Close.to_numpy(), n) for n in (12, 26))
-    return [fast, slow], *crossings(fast, slow)
+    return both_ways([fast, slow], *crossings(fast, slow))
 
 
-def rsi_reversion(table: pd.DataFrame) -> tuple[list[Array], Array, Array]:
+def rsi_reversion(table: pd.DataFrame) -> Sides:
     rsi = talib.RSI(table.Close.to_numpy(), 14)
-    return [rsi], rsi < 30, rsi > 70
+    return both_ways([rsi], rsi < 30, rsi > 70)
 
 
-def donchian_breakout(table: pd.DataFrame) -> tuple[list[Array], Array, Array]:
+def donchian_breakout(table: pd.DataFrame) -> Sides:
     upper = table.High.rolling(20).max().shift().to_numpy()
     lower = table.Low.rolling(20).min().shift().to_numpy()
-    return [upper, lower], table.Close.to_numpy() > upper, table.Close.to_numpy() < lower
+    return both_ways([upper, lower], table.Close.to_numpy() > upper, table.Close.to_numpy() < lower)
 
 
-def bollinger_breakout(table: pd.DataFrame) -> tuple[list[Array], Array, Array]:
+def momentum(table: pd.DataFrame) -> Sides:
+    close, before = table.Close.to_numpy(), table.Close.shift(252).to_numpy()
+    return both_ways([before], close > before, close < before)
+
+
+def macd_cross(table: pd.DataFrame) -> Sides:
+    line, signal, _ = talib.MACD(table.Close.to_numpy(), 12, 26, 9)
+    return both_ways([line, signal], *crossings(line, signal))
+
+
+def supertrend(table: pd.DataFrame) -> Sides:
+    high, low, close = (table[name].to_numpy() for name in ("High", "Low", "Close"))
+    reach, middle, line = 3 * talib.ATR(high, low, close, 10), (high + low) / 2, np.full(len(close), np.nan)
+    below, above, falling = middle[10] - reach[10], middle[10] + reach[10], True
+    line[10] = above
+    for i in range(11, len(close)):
+        keeps_below, keeps_above = close[i - 1] >= below, close[i - 1] <= above
+        below = max(below, middle[i] - reach[i]) if keeps_below else middle[i] - reach[i]
+        above = min(above, middle[i] + reach[i]) if keeps_above else middle[i] + reach[i]
+        falling = close[i] <= above if falling else close[i] < below
+        line[i] = above if falling else below
+    return both_ways([line], *crossings(close, line))
+
+
+def bollinger_reversion(table: pd.DataFrame) -> Sides:
+    close, mean = table.Close.to_numpy(), table.Close.rolling(20).mean().to_numpy()
+    deviation = table.Close.rolling(20).std(ddof=0).to_numpy()
+    below, above = close < mean - 2 * deviation, close > mean + 2 * deviation
+    return [mean, deviation], below, close > mean, above, close < mean
+
+
+def bollinger_breakout(table: pd.DataFrame) -> Sides:
     mean = table.Close.rolling(20).mean()
     deviation = table.Close.rolling(20).std(ddof=0)
     upper, lower = (mean + 2 * deviation).to_numpy(), (mean - 2 * deviation).to_numpy()
-    return [upper, lower], table.Close.to_numpy() > upper, table.Close.to_numpy() < lower
+    return both_ways([upper, lower], table.Close.to_numpy() > upper, table.Close.to_numpy() < lower)
 
 
-def buy_and_hold(table: pd.DataFrame) -> tuple[list[Array], Array, Array]:
+def buy_and_hold(table: pd.DataFrame) -> Sides:
     first = np.zeros(len(table), bool)
     # backtesting.py calls a strategy from bar 1 on.
     first[1] = True
-    return [], first, np.zeros(len(table), bool)
+    return both_ways([], first, np.zeros(len(table), bool))
 
 
 RULES: dict[str, Rule] = {
     rule.__name__: rule
-    for rule in (sma_cross, ema_cross, rsi_reversion, donchian_breakout, bollinger_breakout, buy_and_hold)
+    for rule in (
+        sma_cross,
+        ema_cross,
+        rsi_reversion,
+        donchian_breakout,
+        bollinger_breakout,
+        bollinger_reversion,
+        macd_cross,
+        momentum,
+        supertrend,
+        buy_and_hold,
+    )
 }
 
 
@@ -78,7 +126,7 @@ def run(
 ) -> tuple[pd.DataFrame, Array]:
     """Trades (with those closed by force at the end) and equity of `rule` on Open, High, Low, Close,
     Volume."""
-    indicators, up, down = rule(table)
+    indicators, long_entry, long_exit, short_entry, short_exit = rule(table)
 
     class Peer(Strategy):  # type: ignore[misc]
         def init(self) -> None:
@@ -88,11 +136,11 @@ def run(
 
         def next(self) -> None:
             i = len(self.data) - 1
-            if up[i] and not self.position.is_long:
+            if long_entry[i] and not self.position.is_long:
                 self.buy()
-            elif down[i] and short and not self.position.is_short:
+            elif short_entry[i] and short and not self.position.is_short:
                 self.sell()
-            elif down[i] and self.position.is_long:
+            elif (long_exit[i] and self.position.is_long) or (short_exit[i] and self.position.is_short):
                 self.position.close()
 
     backtest = Backtest(

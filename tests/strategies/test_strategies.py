@@ -30,6 +30,10 @@ def test_catalog() -> None:
         "rsi_reversion",
         "donchian_breakout",
         "bollinger_breakout",
+        "bollinger_reversion",
+        "macd_cross",
+        "momentum",
+        "supertrend",
         "buy_and_hold",
         "momentum_rotation",
     ]
@@ -40,6 +44,10 @@ def test_catalog() -> None:
         "rsi_reversion": {"window": 14, "lower": 30, "upper": 70},
         "donchian_breakout": {"window": 20},
         "bollinger_breakout": {"window": 20, "width": 2},
+        "bollinger_reversion": {"window": 20, "width": 2},
+        "macd_cross": {"fast": 12, "slow": 26, "signal": 9},
+        "momentum": {"lookback": 252},
+        "supertrend": {"window": 10, "width": 3},
         "buy_and_hold": {},
         "momentum_rotation": {"lookback": 126, "top": 3, "every": 21},
     }
@@ -142,6 +150,48 @@ def test_bollinger_breakout_on_flat_prices_signals_nothing() -> None:
         [],
         [],
     ]
+
+
+def test_bollinger_reversion_by_hand() -> None:
+    # Window 3, width 1: 7 is under 9 - sqrt(2), 9 over its mean of 8.67; 14 is over 11.33 + sqrt(3.56).
+    result = signals("bollinger_reversion", closes(10, 10, 10, 10, 7, 9, 10, 10, 14, 10), window=3, width=1)
+    assert at(result.long_entry) == [4]
+    assert at(result.short_entry) == [6, 8]
+    assert at(result.long_exit) == [5, 6, 7, 8]
+    assert at(result.short_exit) == [4, 9]
+
+
+def test_macd_cross_on_flat_prices_signals_nothing() -> None:
+    assert [at(s) for s in signals("macd_cross", closes(*[0.1] * 90)).flags] == [[], [], [], []]
+
+
+def test_macd_cross_by_hand() -> None:
+    # EMA(2) less EMA(4) stays at 1 while prices rise evenly and widens with the steps; level prices end that.
+    result = signals("macd_cross", closes(1, 2, 3, 4, 5, 7, 9, 9, 9, 9), fast=2, slow=4, signal=2)
+    assert at(result.long_entry) == []
+    assert at(result.short_entry) == [7]
+
+
+def test_momentum_by_hand() -> None:
+    result = signals("momentum", closes(1, 1, 2, 1, 1, 3), lookback=2)
+    assert at(result.long_entry) == [5]
+    assert at(result.short_entry) == [4]
+
+
+def test_supertrend_by_hand() -> None:
+    # True ranges are about 1: the line is above the bars until a close breaks it, then below, only rising.
+    bars = bars_from(
+        (10, 11, 10, 10.5),
+        (10, 11, 10, 10.5),
+        (10, 11, 10, 10.5),
+        (10.5, 11.5, 10.5, 11.4),
+        (11.5, 12.5, 11.5, 12.4),
+        (12.5, 12.5, 11.5, 11.6),
+        (11.5, 11.5, 10.5, 10.6),
+    )
+    result = signals("supertrend", bars, window=2, width=1)
+    assert at(result.long_entry) == [4]
+    assert at(result.short_entry) == [6]
 
 
 def test_buy_and_hold_signals_once() -> None:
