@@ -1,4 +1,4 @@
-"""The strategies that ship, one file each, by name."""
+"""The strategies by name: those that ship, one file each, and those of other installed packages."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -20,8 +20,9 @@ from cift_core.strategies import (
     sma_cross,
     supertrend,
 )
+from cift_core.strategies.packages import installed
 
-STRATEGIES: Final[Mapping[str, Strategy]] = MappingProxyType(
+SHIPPED: Final[Mapping[str, Strategy]] = MappingProxyType(
     {
         module.STRATEGY.name: module.STRATEGY
         for module in (
@@ -39,6 +40,7 @@ STRATEGIES: Final[Mapping[str, Strategy]] = MappingProxyType(
         )
     }
 )
+STRATEGIES: Final[Mapping[str, Strategy]] = MappingProxyType({**SHIPPED, **installed(SHIPPED)})
 
 
 def warm_up() -> None:
@@ -47,7 +49,7 @@ def warm_up() -> None:
     time = np.arange(64, dtype=np.int64) * 86_400_000_000_000
     bars = Bars(time=time, open=ramp, high=ramp, low=ramp, close=ramp, interval="1d")
     Candles("1w").add(time, ramp, ramp, ramp, ramp, ramp)
-    for strategy in STRATEGIES.values():
+    for strategy in SHIPPED.values():
         run_portfolio({"one": bars, "other": bars}, strategy, {}, Execution(), cash=1.0)
         if strategy.weigh is not None:
             continue
