@@ -1,15 +1,19 @@
 """/backtests: submit, list, read, cancel, remove."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from flask import Response, current_app, g, jsonify
+from flask import Response, current_app, g
+from marshmallow import Schema
 
 from cift_core.errors import FieldError, InvalidInput
 from cift_core.models import Backtest
 from cift_core.services import backtests as service
 from cift_core.services import idempotency, series
 from cift_core.stores.postgres import reading
+from cift_core.stores.questdb import QuestDBPool
 from cift_tasks.backtests import enqueue_backtest
 from cift_web.audit import audit_change
 from cift_web.backtest_answers import PREFIX, BacktestAnswer, BacktestPage, EquityPage, TradePage, links_of
@@ -18,10 +22,15 @@ from cift_web.database import db, stores
 from cift_web.etags import ETAG_HEADER, UNCHANGED, result_headers, unchanged
 from cift_web.jobs import accept
 from cift_web.resources import ACCEPTED_HEADERS, Resource
+from cift_web.rows import Items, answer_rows, documented, wanted
 from cift_web.schemas import Accepted, Idempotency, Page
 
 READ, WRITE = "backtests:read", "backtests:write"
 backtests = Resource("backtests", url_prefix=PREFIX, description="Backtests and their results.")
+
+
+def _doc(page: type[Schema]) -> dict[str, Any]:
+    return {**UNCHANGED, "responses": {**UNCHANGED["responses"], "200": documented(page)}}
 
 
 @backtests.operation(
@@ -97,7 +106,7 @@ def get_backtest(backtest_id: UUID) -> Any:
     answer=TradePage(),
     answer_headers=ETAG_HEADER,
     problems=(404, 410),
-    doc=UNCHANGED,
+    doc=_doc(TradePage),
     own_transactions=True,
 )
 def list_backtest_trades(query: dict[str, Any], backtest_id: UUID) -> Response:
@@ -105,12 +114,7 @@ def list_backtest_trades(query: dict[str, Any], backtest_id: UUID) -> Response:
 
     In exit order; none before the backtest succeeded, 410 when they are not kept any longer.
     """
-    backtest = _read(backtest_id)
-    headers = result_headers(backtest)
-    if same := unchanged(headers):
-        return same
-    items, following = series.read_trades(stores().questdb, backtest, query.get("cursor"), query["limit"])
-    return _part(items, following, headers)
+    return _part(backtest_id, TradePage, series.read_trades, query)
 
 
 @backtests.operation(
@@ -121,7 +125,7 @@ def list_backtest_trades(query: dict[str, Any], backtest_id: UUID) -> Response:
     answer=EquityPage(),
     answer_headers=ETAG_HEADER,
     problems=(404, 410),
-    doc=UNCHANGED,
+    doc=_doc(EquityPage),
     own_transactions=True,
 )
 def list_backtest_equity(query: dict[str, Any], backtest_id: UUID) -> Response:
@@ -129,19 +133,17 @@ def list_backtest_equity(query: dict[str, Any], backtest_id: UUID) -> Response:
 
     In time order, one item per bar; none before the backtest succeeded, 410 when it is not kept any longer.
     """
-    cursor, max_points = query.get("cursor"), query.get("max_points")
-    if cursor is not None and max_points is not None:
+    max_points = query.get("max_points")
+    if max_points is None:
+        return _part(backtest_id, EquityPage, series.read_equity, query)
+    if "cursor" in query:
         detail = "thins the whole curve and can't be combined with cursor; leave one out"
         raise InvalidInput("invalid_request", f"max_points {detail}.", [FieldError("/max_points", detail)])
-    backtest = _read(backtest_id)
-    headers = result_headers(backtest)
-    if same := unchanged(headers):
-        return same
-    if max_points is not None:
-        items = series.read_thinned_equity(stores().questdb, backtest, max_points)
-        return _part(items, None, headers)
-    items, following = series.read_equity(stores().questdb, backtest, cursor, query["limit"])
-    return _part(items, following, headers)
+
+    def thinned(questdb: QuestDBPool, backtest: Backtest, _: str | None, __: int) -> tuple[Items, None]:
+        return series.read_thinned_equity(questdb, backtest, max_points), None
+
+    return _part(backtest_id, EquityPage, thinned, query)
 
 
 @backtests.operation(
@@ -167,13 +169,17 @@ def delete_backtest(backtest_id: UUID) -> Response:
     return current_app.response_class(status=204)
 
 
-def _part(items: list[dict[str, Any]], following: str | None, headers: dict[str, str]) -> Response:
-    response = jsonify(items=items, next=following)
-    response.headers.update(headers)
-    return response
-
-
-def _read(backtest_id: UUID) -> Backtest:
-    """The backtest, without a connection to PostgreSQL held while QuestDB is asked."""
+def _part(
+    backtest_id: UUID,
+    page: type[Schema],
+    read: Callable[[QuestDBPool, Backtest, str | None, int], tuple[Items, str | None]],
+    query: dict[str, Any],
+) -> Response:
+    """Rows of the backtest, without a connection to PostgreSQL held while QuestDB is asked."""
     with reading(db.session()) as session:
-        return service.get(session, g.principal.user_id, backtest_id)
+        backtest = service.get(session, g.principal.user_id, backtest_id)
+    headers = result_headers(backtest, form=wanted())
+    if same := unchanged(headers):
+        return same
+    of_backtest = partial(read, stores().questdb, backtest)
+    return answer_rows(page, of_backtest, query.get("cursor"), query["limit"], headers)

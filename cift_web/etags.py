@@ -40,15 +40,16 @@ def row_headers(row: OwnedColumns) -> dict[str, str]:
     return {"ETag": f'"{row.version}"'}
 
 
-def result_headers(backtest: Backtest) -> dict[str, str]:
+def result_headers(backtest: Backtest, form: str = "") -> dict[str, str]:
     """The ETag of a finished backtest and of its parts, which never change, and leave to keep it; {} before.
 
-    Another version of this program may answer them in another form, so it is part of the tag.
+    Another version of this program may answer them otherwise, so it is part of the tag, as is the `form` in
+    which a part is answered.
     """
     if backtest.status not in FINAL:
         return {}
-    tag = f'"{backtest.id.hex}-{backtest.attempt}-{_VERSION}"'
-    return {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+    tag = f'"{backtest.id.hex}-{backtest.attempt}-{_VERSION}{form and f"-{form}"}"'
+    return {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": f"Authorization{form and ', Accept'}"}
 
 
 def unchanged(headers: dict[str, str]) -> Response | None:
