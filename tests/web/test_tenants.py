@@ -4,6 +4,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,7 +18,11 @@ from cift_web.app import openapi_document
 from tests.web.conftest import BACKTEST, Client, MakeClient
 
 API = "/api/v1"
-CSV = b"timestamp,open,high,low,close,volume\n2020-01-01,1,2,1,2,5\n"
+ROWS = {
+    "bars": b"timestamp,open,high,low,close,volume\n2020-01-01,1,2,1,2,5\n",
+    "ticks": b"timestamp,price\n2020-01-01T00:00:00Z,1\n",
+    "quotes": b"timestamp,bid,ask\n2020-01-01T00:00:00Z,1,2\n",
+}
 PUBLIC = {"live", "ready"}
 DOCUMENT = openapi_document()
 OPERATIONS = {
@@ -28,10 +33,11 @@ OPERATIONS = {
 }
 
 
-def ingestion_form() -> dict[str, Any]:
-    request = {"source": {"type": "file"}, "kind": "bars", "symbol": f"T{uuid4().hex[:9]}", "interval": "1d"}
+def ingestion_form(kind: str = "bars") -> dict[str, Any]:
+    request = {"source": {"type": "file"}, "kind": kind, "symbol": f"T{uuid4().hex[:9]}"}
+    request |= {"interval": "1d"} if kind == "bars" else {}
     return {
-        "data": {"request": json.dumps(request), "file": (io.BytesIO(CSV), "bars.csv")},
+        "data": {"request": json.dumps(request), "file": (io.BytesIO(ROWS[kind]), "rows.csv")},
         "content_type": "multipart/form-data",
     }
 
@@ -78,9 +84,9 @@ def made_alert(owner: Client) -> str:
     return str(owner.get("/api/v1/alerts?limit=1").json["items"][0]["id"])
 
 
-def traded_symbol(owner: Client) -> str:
-    """A symbol with a bar, brought in by the client."""
-    form = ingestion_form()
+def traded_symbol(owner: Client, kind: str = "bars") -> str:
+    """A symbol with a bar, or one row of another kind, brought in by the client."""
+    form = ingestion_form(kind)
     made = owner.post(f"{API}/ingestions", **form)
     opened = owner.app.extensions["stores"]
     with opened.postgres.transaction() as session:
@@ -101,14 +107,16 @@ OWNED: dict[str, Callable[[Client], str]] = {
     "key_id": maker("api-keys", api_key),
     "user_id": maker("users", user),
     "symbol": traded_symbol,
+    "ticked": partial(traded_symbol, kind="ticks"),
+    "quoted": partial(traded_symbol, kind="quotes"),
     "account_id": maker("trading-accounts", account),
 }
 PART_OF = {"version": "1"}
 SHARED = ("get_instrument", "get_last_price")  # market data is everybody's
 QUERIES = {
     "list_bars": "?symbol={symbol}&interval=1d",
-    "list_ticks": "?symbol=AAPL",
-    "list_quotes": "?symbol=AAPL",
+    "list_ticks": "?symbol={ticked}",
+    "list_quotes": "?symbol={quoted}",
 }
 ABOUT_ONE = [name for name, (_, path, _) in OPERATIONS.items() if "{" in path and name not in SHARED]
 BODIES: dict[str, Callable[[], dict[str, Any]]] = {
@@ -173,7 +181,7 @@ def test_bob_does_not_see_what_is_alices(alice: Client, bob: Client, operation_i
     [name for name, (method, path, _) in OPERATIONS.items() if method == "GET" and "{" not in path],
 )
 def test_bobs_lists_hold_nothing_of_alices(alice: Client, bob: Client, operation_id: str) -> None:
-    shared = ("user_id", "symbol")
+    shared = ("user_id", "symbol", "ticked", "quoted")
     made = {str(alice.user_id), *(make(alice) for name, make in OWNED.items() if name not in shared)}
     _, path, _ = OPERATIONS[operation_id]
     text = bob.get(path + QUERIES.get(operation_id, "")).text
