@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from marshmallow import fields
-from marshmallow.validate import Length, OneOf
+from marshmallow.validate import Length, OneOf, Range
 
 from cift_core.models import JobStatus
 from cift_core.services.market_kinds import INTERVALS, KINDS, SYMBOL
@@ -92,6 +92,14 @@ class IngestionRequest(RequestSchema):
     )
     interval = fields.String(
         allow_none=True, validate=OneOf(INTERVALS), metadata={"description": "Of bars, and only of them."}
+    )
+    max_reject_share = fields.Float(
+        allow_none=True,
+        validate=Range(0, 1),
+        metadata={
+            "description": "When more of the records are refused the job fails, and nothing is written: the "
+            "file is read twice. Left out: it fails when all are."
+        },
     )
 
 

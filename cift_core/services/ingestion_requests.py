@@ -12,7 +12,7 @@ from cift_core.services.timestamps import TimeFormat, timezone_error, unit_error
 from cift_core.settings import Settings
 from cift_core.stores.files import Upload
 
-_REQUEST_FIELDS = ("source", "kind", "symbol", "interval")
+_REQUEST_FIELDS = ("source", "kind", "symbol", "interval", "max_reject_share")
 _SOURCE_FIELDS = ("type", "path", "format", "columns", "header", "timestamp_unit", "timezone")
 _TIME_DEFAULTS = {"timestamp_unit": "iso", "timezone": "UTC"}
 
@@ -86,6 +86,7 @@ def full_request(settings: Settings, request: object, upload: Upload | None) -> 
         "kind": None if kind is None else kind.name,
         "symbol": _symbol(top, source),
         "interval": _interval(top, kind),
+        "max_reject_share": _share(top),
     }
     try:
         if upload is not None or filled["source"]["path"] is not None:
@@ -185,6 +186,16 @@ def _interval(top: _Fields, kind: Kind | None) -> str | None:
     if top.values.get("interval") is not None:
         top.wrong("/interval", f"leave it out: {kind.name} have none")
     return None
+
+
+def _share(top: _Fields) -> float | None:
+    share = top.values.get("max_reject_share")
+    if share is None:
+        return None
+    if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share <= 1:
+        top.wrong("/max_reject_share", f"must be a number from 0 to 1, such as 0.01 for 1 %; got {share!r}")
+        return None
+    return float(share)
 
 
 def _header(source: _Fields, kind: Kind | None) -> list[str] | None:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 from sqlalchemy import delete, update
 
 from cift_core.clock import from_ns
@@ -39,8 +40,11 @@ class Tally:
 def run(stores: Stores, lease: Lease, *, chunk_bytes: int = CHUNK_BYTES) -> dict[str, Any]:
     """The columns of the succeeded ingestion; its rows are readable in QuestDB when this returns.
 
+    With a `max_reject_share` the file is read twice, and nothing is written before all of it was checked.
+
     Raises:
-        InvalidInput: the file can't be read to its end; what was written before stays.
+        InvalidInput: the file can't be read to its end; what was written before stays. More records were
+            refused than `max_reject_share` allows, or all of them: nothing was written.
         StoreUnavailable: a store does not answer.
         JobCancelled, LeaseLost: the job is no longer this worker's.
     """
@@ -48,6 +52,9 @@ def run(stores: Stores, lease: Lease, *, chunk_bytes: int = CHUNK_BYTES) -> dict
     source = request["source"]
     upload_id = claim.job_id if source["path"] is None else None
     tally = Tally()
+    if request.get("max_reject_share") is not None:  # jobs of before it was have none
+        with RecordFile(stores.settings, source, upload_id) as file:
+            _check_first(stores, lease, file, chunk_bytes)
     with RecordFile(stores.settings, source, upload_id) as file:
         layout = layout_of(request, file.names())
         kind = layout.kind
@@ -64,15 +71,44 @@ def run(stores: Stores, lease: Lease, *, chunk_bytes: int = CHUNK_BYTES) -> dict
                 check_lock()
                 catalog.expect(parsed.rows.symbols)
                 _record(stores, claim, tally, parsed, writer.write(parsed.rows), conflict_of(kind))
-                lease.progress = 0.99 * file.fraction_read()
+                lease.progress = max(lease.progress, 0.99 * file.fraction_read())
             if tally.rows_read == 0:
                 raise InvalidInput("no_records", "The file has no records.")
+            if tally.rows_rejected == tally.rows_read:
+                raise _refused(tally, "none could be taken")
             writer.verify(tally.rows_written)
     return {
         **asdict(tally),
         "first_timestamp": _moment(writer.first_ns),
         "last_timestamp": _moment(writer.last_ns),
     }
+
+
+def _check_first(stores: Stores, lease: Lease, file: RecordFile, chunk_bytes: int) -> None:
+    """Read the file without writing a row, and raise where more is refused than `max_reject_share` allows.
+
+    What contradicts an earlier row of the file is not counted: that is known only of what is written.
+    """
+    claim, request = lease.claim, lease.claim.request
+    tally, layout = Tally(), layout_of(request, file.names())
+    _forget_rejects(stores, claim)
+    for records in file.chunks(layout.columns, chunk_bytes):
+        lease.check()
+        parsed = parse_rows(records, layout)
+        _record(stores, claim, tally, parsed, Outcome(0, 0, np.empty(0, np.int64)), "")
+        lease.progress = 0.49 * file.fraction_read()
+    share = request["max_reject_share"]
+    if tally.rows_rejected > share * tally.rows_read:
+        raise _refused(tally, f"max_reject_share allows {share:.2%}")
+
+
+def _refused(tally: Tally, sentence: str) -> InvalidInput:
+    refused = tally.rows_rejected / tally.rows_read
+    return InvalidInput(
+        "rejects_above_share",
+        f"{tally.rows_rejected:,} of {tally.rows_read:,} records ({refused:.2%}) were refused, {sentence}: "
+        "nothing was written. The rejects say why.",
+    )
 
 
 def conflict_of(kind: Kind) -> str:
@@ -118,11 +154,11 @@ def _too_many(reject: Reject) -> InvalidInput:
 
 
 def _forget_rejects(stores: Stores, claim: Claim) -> None:
-    """Remove what attempts that did not finish had refused."""
+    """Remove what reads of the file that did not finish had refused."""
     with stores.postgres.transaction() as session:
         session.execute(
             delete(IngestionReject).where(
-                IngestionReject.ingestion_id == claim.job_id, IngestionReject.attempt < claim.attempt
+                IngestionReject.ingestion_id == claim.job_id, IngestionReject.attempt <= claim.attempt
             )
         )
 

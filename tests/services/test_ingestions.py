@@ -394,6 +394,54 @@ def test_files_that_fail_on_the_way(desk: Desk, data: bytes, code: str) -> None:
     assert caught.value.code == code
 
 
+GOOD, BAD = "2020-01-{:02},1,2,1,2,5\n", "2020-02-{:02},1,2,1,x,5\n"
+
+
+def with_bad_rows(bad: int, good: int) -> str:
+    lines = [BAD.format(day) for day in range(1, bad + 1)] + [GOOD.format(day) for day in range(1, good + 1)]
+    return HEADER + "".join(lines)
+
+
+@pytest.mark.parametrize("chunk_bytes", [64, 2**20])
+def test_above_the_share_of_rejects_nothing_is_written(desk: Desk, chunk_bytes: int) -> None:
+    desk.write(with_bad_rows(bad=3, good=7))
+    ingestion = desk.submit(max_reject_share=0.29)
+    with pytest.raises(InvalidInput) as caught:
+        desk.run(ingestion, chunk_bytes=chunk_bytes)
+    assert caught.value.code == "rejects_above_share"
+    assert caught.value.message.startswith(
+        "3 of 10 records (30.00%) were refused, max_reject_share allows 29.00%: nothing was written."
+    )
+    assert desk.count_of(ingestion) == 0
+    assert [place for place, _, _ in desk.rejects(ingestion)] == [2, 3, 4]
+
+
+@pytest.mark.parametrize("chunk_bytes", [64, 2**20])
+def test_up_to_the_share_of_rejects_the_rest_goes_in(desk: Desk, chunk_bytes: int) -> None:
+    desk.write(with_bad_rows(bad=3, good=7))
+    ingestion = desk.run(desk.submit(max_reject_share=0.3), chunk_bytes=chunk_bytes)
+    assert (ingestion.rows_read, ingestion.rows_written, ingestion.rows_rejected) == (10, 7, 3)
+    assert desk.count_of(ingestion) == 7
+    assert [place for place, _, _ in desk.rejects(ingestion)] == [2, 3, 4], "once, though read twice"
+
+
+@pytest.mark.parametrize("share", [None, 1])
+def test_a_file_of_rejects_alone_fails(desk: Desk, share: float | None) -> None:
+    desk.write(with_bad_rows(bad=4, good=0))
+    ingestion = desk.submit(max_reject_share=share)
+    with pytest.raises(InvalidInput, match=r"4 of 4 records \(100\.00%\) were refused, none could be taken"):
+        desk.run(ingestion)
+    assert len(desk.rejects(ingestion)) == 4
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, "0.5", True, float("nan")])
+def test_a_share_is_a_number_from_0_to_1(desk: Desk, share: object) -> None:
+    desk.write(with_bad_rows(bad=0, good=1))
+    with pytest.raises(InvalidInput) as caught:
+        desk.submit(max_reject_share=share)
+    assert [error.pointer for error in caught.value.errors] == ["/max_reject_share"]
+
+
 def test_too_many_rejects_end_the_job(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingestion_runs, "MAX_REJECTS", 10)
     desk.write(HEADER + day(1) + "x\n" * 11)
@@ -546,6 +594,7 @@ def test_the_stored_request_has_every_default(desk: Desk) -> None:
         "kind": "bars",
         "symbol": desk.symbol,
         "interval": "1d",
+        "max_reject_share": None,
     }
 
 
