@@ -15,6 +15,7 @@ from cift_web.cli.output import REFUSED, json_option, show
 
 PIECE_BYTES = 2**20
 REJECTS_SHOWN = 10
+_TOP = ("kind", "symbol", "interval", "max_reject_share")
 
 
 @click.command()
@@ -27,6 +28,7 @@ REJECTS_SHOWN = 10
 @click.option("--header", help="The columns of a file without a header line, with commas between.")
 @click.option("--timestamp-unit", help="iso (the default), s, ms, us, ns, or a strptime pattern.")
 @click.option("--timezone", help="Of times without one; UTC unless given.")
+@click.option("--max-reject-share", type=float, help="Fail, and write nothing, when more is refused; 0 to 1.")
 @click.option("--on-server", is_flag=True, help="FILE is below the server's CIFT_DATA_DIR: nothing is sent.")
 @click.option("--no-wait", is_flag=True, help="Print the job's id and leave.")
 @json_option
@@ -64,7 +66,7 @@ def _request(given: dict[str, Any]) -> Json:
         source["columns"] = dict(_column(text) for text in given["columns"])
     return {
         "source": {name: value for name, value in source.items() if value is not None},
-        **{name: given[name] for name in ("kind", "symbol", "interval") if given[name] is not None},
+        **{name: given[name] for name in _TOP if given[name] is not None},
     }
 
 

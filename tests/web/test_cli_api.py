@@ -67,6 +67,15 @@ def test_a_file_is_sent_and_its_balance_printed(run: Run, served: Callable[..., 
     assert (json.loads(again.stdout)["rows_duplicate"], again.stderr) == (3270, "")
 
 
+def test_a_file_with_too_many_rejects_ends_with_1(run: Run, served: Callable[..., None]) -> None:
+    sample = str(CHECKOUT / "data" / "sample" / "SPY-1d.csv")  # two of its bars can't have happened
+    served(Ingestion)
+    done = run("ingest", sample, "--symbol", uuid4().hex[:8], "--interval", "1d", "--max-reject-share", "0")
+    assert done.returncode == 1
+    assert "2 of 2,519 records (0.08%) were refused, max_reject_share allows 0.00%" in done.stdout
+    assert "line 1808: open 209.419998 lies outside low" in done.stdout
+
+
 def test_a_backtest_is_awaited_and_its_figures_printed(run: Run, served: Callable[..., None]) -> None:
     symbol = f"T{uuid4().hex[:8]}"
     served(Ingestion)
