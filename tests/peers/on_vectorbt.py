@@ -49,29 +49,34 @@ def rows(case: Case) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
     return columns | dict(zip(names, table.T.copy(), strict=True)), np.arange(1, 2 * n, 2)
 
 
+def from_signals(columns: dict[str, NDArray[Any]], **options: Any) -> Any:
+    """The portfolio; columns are arrays and options floats or words, or it would be compiled once more."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return vectorbt.Portfolio.from_signals(**columns, **options)
+
+
 def run(case: Case) -> Run:
     columns, ends = rows(case)
     costs = {name: COST[name] if name == case.cost else 0.0 for name in COST}
     levels = {name: LEVEL[name] if name in case.levels else np.nan for name in LEVEL}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        portfolio = vectorbt.Portfolio.from_signals(
-            **columns,
-            size=np.inf if case.all_in else UNITS,
-            size_granularity=np.nan if case.fractional else 1.0,
-            init_cash=CASH,
-            fees=costs["commission_rate"],
-            fixed_fees=costs["commission_fixed"],
-            slippage=costs["slippage_rate"],
-            sl_stop=levels["stop_loss"],
-            tp_stop=levels["take_profit"],
-            stop_entry_price="fillprice" if case.stop_base == "fill" else "close",
-            stop_exit_price="stopmarket",
-            upon_long_conflict="exit",
-            upon_short_conflict="exit",
-            upon_opposite_entry="reverse",
-        )
-        records, equity = portfolio.trades.records, portfolio.value().to_numpy()
+    portfolio = from_signals(
+        columns,
+        size=np.inf if case.all_in else UNITS,
+        size_granularity=np.nan if case.fractional else 1.0,
+        init_cash=CASH,
+        fees=costs["commission_rate"],
+        fixed_fees=costs["commission_fixed"],
+        slippage=costs["slippage_rate"],
+        sl_stop=levels["stop_loss"],
+        tp_stop=levels["take_profit"],
+        stop_entry_price="fillprice" if case.stop_base == "fill" else "close",
+        stop_exit_price="stopmarket",
+        upon_long_conflict="exit",
+        upon_short_conflict="exit",
+        upon_opposite_entry="reverse",
+    )
+    records, equity = portfolio.trades.records, portfolio.value().to_numpy()
     trades = []
     for t in records.to_dict("records"):
         trade = Trade(1 - 2 * t["direction"], t["size"], t["entry_idx"] // 2, t["entry_price"])
