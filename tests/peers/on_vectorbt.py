@@ -25,8 +25,8 @@ nb.simulate_from_signals_nb.enable_caching()  # 8 s to compile, and vectorbt kee
 
 
 def can(case: Case) -> bool:
-    """All of the cash can't be reversed: `size=inf` and "percent" are refused with a short side."""
-    return not (case.all_in and case.allow_short)
+    """A fixed commission saved in a reversal would change the size of all that follows."""
+    return not (case.all_in and case.allow_short and case.cost == "commission_fixed")
 
 
 def rows(case: Case) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
