@@ -11,6 +11,7 @@ from sqlalchemy import delete, update
 from cift_core.clock import from_ns
 from cift_core.errors import InvalidInput, LeaseLost
 from cift_core.models import Ingestion, IngestionReject
+from cift_core.services.columns import Layout
 from cift_core.services.ingestion_requests import layout_of
 from cift_core.services.instrument_catalog import CatalogUpdate
 from cift_core.services.jobs import Claim
@@ -65,13 +66,10 @@ def run(stores: Stores, lease: Lease, *, chunk_bytes: int = CHUNK_BYTES) -> dict
         ):
             writer = MarketWriter(stores.questdb, claim.job_id, kind, request["interval"])
             _forget_rejects(stores, claim)
-            for records in file.chunks(layout.columns, chunk_bytes):
-                lease.check()
-                parsed = parse_rows(records, layout)
+            for parsed in _chunks(file, layout, lease, chunk_bytes, until=0.99):
                 check_lock()
                 catalog.expect(parsed.rows.symbols)
                 _record(stores, claim, tally, parsed, writer.write(parsed.rows), conflict_of(kind))
-                lease.progress = max(lease.progress, 0.99 * file.fraction_read())
             if tally.rows_read == 0:
                 raise InvalidInput("no_records", "The file has no records.")
             if tally.rows_rejected == tally.rows_read:
@@ -84,6 +82,16 @@ def run(stores: Stores, lease: Lease, *, chunk_bytes: int = CHUNK_BYTES) -> dict
     }
 
 
+def _chunks(
+    file: RecordFile, layout: Layout, lease: Lease, chunk_bytes: int, *, until: float
+) -> Iterator[ParsedChunk]:
+    """The file's records, checked; the job's progress is `until` when all are read."""
+    for records in file.chunks(layout.columns, chunk_bytes):
+        lease.check()
+        yield parse_rows(records, layout)
+        lease.progress = max(lease.progress, until * file.fraction_read())
+
+
 def _check_first(stores: Stores, lease: Lease, file: RecordFile, chunk_bytes: int) -> None:
     """Read the file without writing a row, and raise where more is refused than `max_reject_share` allows.
 
@@ -92,11 +100,8 @@ def _check_first(stores: Stores, lease: Lease, file: RecordFile, chunk_bytes: in
     claim, request = lease.claim, lease.claim.request
     tally, layout = Tally(), layout_of(request, file.names())
     _forget_rejects(stores, claim)
-    for records in file.chunks(layout.columns, chunk_bytes):
-        lease.check()
-        parsed = parse_rows(records, layout)
+    for parsed in _chunks(file, layout, lease, chunk_bytes, until=0.49):
         _record(stores, claim, tally, parsed, Outcome(0, 0, np.empty(0, np.int64)), "")
-        lease.progress = 0.49 * file.fraction_read()
     share = request["max_reject_share"]
     if tally.rows_rejected > share * tally.rows_read:
         raise _refused(tally, f"max_reject_share allows {share:.2%}")
