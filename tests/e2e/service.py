@@ -56,6 +56,17 @@ class Service:
     def log(self, name: str) -> str:
         return (self.stack.root / "log" / f"{name}.log").read_text(errors="replace")
 
+    def leases_lost(self, job_id: str) -> int:
+        """How many attempts at the job the worker gave up because another had its lease by then."""
+        lines = self.log("worker").splitlines()
+        return sum('"event": "job.lease_lost"' in line and job_id in line for line in lines)
+
+    def assert_no_attempt_is_unexplained(self, job_id: str) -> None:
+        """Each attempt but the last was handed back, or lost its lease (to a machine that is too busy)."""
+        row = self.backtest(job_id)
+        assert row.result_attempt == row.attempt
+        wait_for(lambda: row.attempt == 1 + row.releases + self.leases_lost(job_id), timeout_s=10)
+
     @contextmanager
     def stopped(self, *names: str) -> Iterator[None]:
         """Without these programs, which answer again afterwards."""

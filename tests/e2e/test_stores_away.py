@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from cift_core.services.jobs import MAX_ATTEMPTS
 from tests.e2e.client import Client
 from tests.e2e.service import Service
 from tests.waiting import wait_for
@@ -22,9 +21,7 @@ def test_questdb_stopped_while_jobs_are_queued(service: Service, alice: Client) 
             assert service.backtest(job_id).status in {"queued", "running"}
     for job_id in job_ids:
         assert alice.succeeded(job_id)["error"] is None
-        row = service.backtest(job_id)
-        assert row.result_attempt == row.attempt
-        assert 1 <= row.attempt - row.releases <= MAX_ATTEMPTS  # 1, or more where a starved lease ran out
+        service.assert_no_attempt_is_unexplained(job_id)
 
 
 @pytest.mark.usefixtures("imported")
@@ -34,9 +31,7 @@ def test_questdb_killed_while_a_job_runs(service: Service, alice: Client) -> Non
         service.running(job_id)
         service.kill("questdb")
     job = alice.succeeded(job_id)
-    row = service.backtest(job_id)
-    assert row.result_attempt == job["attempt"]
-    assert 1 <= row.attempt - row.releases <= MAX_ATTEMPTS  # 1, or more where a starved lease ran out
+    service.assert_no_attempt_is_unexplained(job_id)
     assert len(alice.items(f"/backtests/{job_id}/equity")) == job["data"]["rows"]
 
 
@@ -75,7 +70,7 @@ def test_a_server_that_is_away_is_a_503_and_no_500(service: Service, alice: Clie
     for _ in range(8):  # by both web processes, whose idle connections are all dead
         began = time.monotonic()
         assert alice.get(f"/backtests/{job_id}/trades")["items"]
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 2
     with service.stopped("postgres"):
         for method, path in (("GET", f"/backtests/{job_id}"), ("POST", f"/backtests/{job_id}/cancel")):
             answer = alice.send(method, f"/api/v1{path}")
@@ -93,7 +88,7 @@ def test_ready_tells_the_truth_within_3_s(service: Service, alice: Client, name:
         answer = alice.send("GET", "/ready?verbose=1")
         elapsed_s = time.monotonic() - began
         assert alice.send("GET", "/live").json() == {"live": True}
-        assert time.monotonic() - began - elapsed_s < 2
+        assert time.monotonic() - began - elapsed_s < 1
     body = answer.json()
     assert (answer.status_code, body["ready"]) == (503, False)
     assert body["checks"] == dict.fromkeys(CHECK.values(), "healthy") | {CHECK[name]: "unhealthy"}

@@ -51,9 +51,8 @@ def test_200_submits_from_8_threads_by_two_users(service: Service, alice: Client
         accepted = [job for jobs in threads.map(submit, range(THREADS)) for job in jobs]
     assert len({job_id for _, job_id in accepted}) == THREADS * 2 * (SUBMITS // THREADS // 2)
     for user, job_id in accepted:
-        # on a busy machine a lease may run out; then, too, the result is one attempt's
-        attempt = user.succeeded(job_id, timeout_s=90)["attempt"]
-        assert service.backtest(job_id).result_attempt == attempt
+        user.succeeded(job_id, timeout_s=90)
+        service.assert_no_attempt_is_unexplained(job_id)
     for user in (alice, bob):
         own = {job_id for owner, job_id in accepted if owner is user}
         assert {job["id"] for job in user.items("/backtests", limit=17, tag=tag)} == own

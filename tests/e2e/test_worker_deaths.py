@@ -87,17 +87,12 @@ def test_a_frozen_worker_cannot_overwrite_its_successor(
             service.running(job_id, attempt=2)
             freezing.enter_context(frozen(second.pid))
         first.close()
-        wait_for(lambda: lost_lease(service, job_id), what="the first worker notices")
+        wait_for(lambda: service.leases_lost(job_id), what="the first worker notices")
         assert service.backtest(job_id).result_attempt != 1
         freezing.close()
         job = alice.succeeded(job_id)
     assert service.backtest(job_id).result_attempt == job["attempt"] >= 2
     assert alice.items(f"/backtests/{job_id}/equity") == result_of_aapl
-
-
-def lost_lease(service: Service, job_id: str) -> bool:
-    lines = service.log("worker").splitlines()
-    return any('"event": "job.lease_lost"' in line and job_id in line for line in lines)
 
 
 def test_a_job_that_kills_its_worker_each_time_ends_failed(service: Service, alice: Client) -> None:
