@@ -21,12 +21,11 @@ def noop() -> None:
 
 
 def create_app() -> Flask:
-    """`GET /` answers after one pooled `SELECT 1`, on the product's own pool settings, in a transaction as
-    SQLAlchemy begins one by itself."""
+    """`GET /` answers after one pooled `SELECT 1`, on the product's own pool settings."""
     app = Flask("bare")
     url = os.environ["CIFT_POSTGRES_URL"]
     app.config["SQLALCHEMY_DATABASE_URI"] = sqlalchemy_url(url)
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(url, 20, 10) | {"isolation_level": None}
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(url, 20, 10)
     database = SQLAlchemy(app)
 
     @app.get("/")

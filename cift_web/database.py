@@ -25,7 +25,9 @@ def bind_stores(app: Flask, settings: Settings) -> None:
     app.extensions["hot_data"] = HotData(opened.cache)
     app.extensions["health"] = Health(opened)
     app.config["SQLALCHEMY_DATABASE_URI"] = sqlalchemy_url(settings.postgres_url)
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings.postgres_url, POOL_SIZE, MAX_OVERFLOW)
+    options = engine_options(settings.postgres_url, POOL_SIZE, MAX_OVERFLOW)
+    # `transaction` begins one; to begin none saves the pool's ping and `reading` the way there and back
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = options | {"isolation_level": "AUTOCOMMIT"}
     db.init_app(app)
 
 

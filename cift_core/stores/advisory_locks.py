@@ -38,7 +38,7 @@ def hold(
         StoreUnavailable: the connection was lost, and the locks with it (the check raises it too).
     """
     with _translated():
-        connection = postgres.engine.connect()
+        connection = postgres.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
     with connection:
         try:
             for lock in locks:

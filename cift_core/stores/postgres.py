@@ -63,9 +63,7 @@ def engine_options(url: str, pool_size: int, max_overflow: int) -> dict[str, Any
         "pool_pre_ping": True,
         "pool_recycle": RECYCLE_S,
         "pool_timeout": 5,
-        # `transaction` begins one; to begin none saves the pool's ping and `reading` the way there and back
-        "isolation_level": "AUTOCOMMIT",
-        "skip_autocommit_rollback": True,
+        "skip_autocommit_rollback": True,  # after `reading` there is nothing to roll back
     }
 
 
@@ -143,7 +141,7 @@ def transaction(session: Session) -> Iterator[Session]:
 
 @contextmanager
 def reading(session: Session) -> Iterator[Session]:
-    """Queries without a transaction: each sees what is committed when it begins.
+    """Queries without a transaction, on an engine in autocommit: each sees what is committed when it begins.
 
     That saves the two round trips of BEGIN and COMMIT. A unit of work can't begin inside. What was read stays
     readable afterwards, and belongs to no session.

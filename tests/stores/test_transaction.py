@@ -20,7 +20,8 @@ from cift_core.stores.postgres import after_commit, reading, transaction
 @pytest.fixture
 def session(stores: Stores) -> Iterator[Session]:
     """A session as a web request has one."""
-    with stores.postgres.new_session() as session:
+    engine = stores.postgres.engine.execution_options(isolation_level="AUTOCOMMIT")
+    with Session(engine, expire_on_commit=False) as session:
         yield session
 
 
