@@ -1,4 +1,4 @@
-"""What `docs/conventions.md` says that others do at their defaults, on a few bars each."""
+"""What `docs/conventions.md` says that others do with orders at their defaults, on a few bars each."""
 
 import math
 from collections.abc import Callable
@@ -13,16 +13,19 @@ from backtesting.lib import crossover
 
 from cift_core.engine import Execution, run_backtest
 from cift_core.engine.signals import crosses
-from tests.engine.samples import bars_from, given_signals, part, sample
-from tests.peers import on_vectorbt
+from tests.engine.samples import bars_from, given_signals
+from tests.peers.defaults import (
+    Rows,
+    on_backtesting_at_defaults,
+    on_backtrader_at_defaults,
+    on_bar,
+    on_vectorbt_at_defaults,
+    ours,
+    table_of,
+)
 
 # backtesting.py 0.6.6 itself uses what pandas 3.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:DatetimeIndex.dayofweek is deprecated")
-
-Rows = list[tuple[float, float, float, float]]
-# What a strategy of either library does on bar i.
-Act = Callable[[Any, int], Any]
-Fills = list[tuple[int, float, float]]
 
 CALM: Rows = [
     (10.0, 11.0, 9.0, 10.5),
@@ -31,90 +34,6 @@ CALM: Rows = [
     (16.0, 17.0, 15.0, 16.5),
 ]
 LEVEL: Rows = [(100.0, 100.0, 100.0, 100.0)] * 3
-
-
-def table_of(rows: Rows) -> pd.DataFrame:
-    index = pd.date_range("2020-01-01", periods=len(rows))
-    return pd.DataFrame(rows, index=index, columns=["Open", "High", "Low", "Close"])
-
-
-def ours(rows: Rows, signals: dict[str, list[int]], cash: float = 1000.0, **execution: Any) -> Fills:
-    """Bar, units (below 0: sold) and price of each fill."""
-    bars = bars_from(*rows)
-    execution = {"allow_short": True, "close_at_end": False} | execution
-    result = run_backtest(bars, given_signals(signals), {}, Execution(**execution), cash=cash)
-    fills = []
-    for t in result.trades:
-        units = t["size"] * (1 - 2 * t["side"])
-        fills.append((int(np.searchsorted(bars.time, t["entry_time"])), units, t["entry_price"]))
-        fills.append((int(np.searchsorted(bars.time, t["exit_time"])), -units, t["exit_price"]))
-    left = result.metrics["open_position"]
-    if left:
-        sign = 1 if left["side"] == "long" else -1
-        fills.append((len(rows) - 1 - left["bars_held"], sign * left["size"], left["entry_price"]))
-    return fills
-
-
-def portfolio_on_vectorbt(
-    rows: Rows, signals: dict[str, list[int]], cash: float = 1000.0, **given: Any
-) -> Any:
-    columns = dict(zip(("open", "high", "low", "close"), np.array(rows).T.copy(), strict=True))
-    for name in ("entries", "exits", "short_entries", "short_exits"):
-        columns[name] = np.zeros(len(rows), np.bool_)
-        columns[name][signals.get(name, [])] = True
-    columns["price"] = given.pop("price", np.full(len(rows), np.inf))  # the default: the close
-    return on_vectorbt.from_signals(columns, init_cash=cash, **given)
-
-
-def on_vectorbt_at_defaults(*given: Any, **options: Any) -> Fills:
-    orders = portfolio_on_vectorbt(*given, **options).orders.records.to_dict("records")
-    return [(o["idx"], o["size"] * (1 - 2 * o["side"]), o["price"]) for o in orders]
-
-
-def on_backtrader_at_defaults(
-    rows: Rows, act: Act, cash: float = 1000.0, *, refused: int = 0, **slippage: Any
-) -> Fills:
-    fills: Fills = []
-    statuses: list[int] = []
-
-    class Peer(backtrader.Strategy):  # type: ignore[misc]
-        def next(self) -> None:
-            act(self, len(self.data) - 1)
-
-        def notify_order(self, order: Any) -> None:
-            statuses.append(order.status)
-            if order.status == order.Completed:
-                fills.append((len(self.data) - 1, order.executed.size, order.executed.price))
-
-    cerebro = backtrader.Cerebro(stdstats=False)
-    cerebro.adddata(backtrader.feeds.PandasData(dataname=table_of(rows)))
-    cerebro.addstrategy(Peer)
-    cerebro.broker.set_cash(cash)
-    if slippage:
-        cerebro.broker.set_slippage_perc(**slippage)
-    cerebro.run()
-    assert statuses.count(backtrader.Order.Margin) == refused
-    return fills
-
-
-def on_backtesting_at_defaults(rows: Rows, act: Act, cash: float = 1000.0, **given: Any) -> Fills:
-    class Peer(backtesting.Strategy):  # type: ignore[misc]
-        def init(self) -> None:
-            pass
-
-        def next(self) -> None:
-            act(self, len(self.data) - 1)
-
-    trades = backtesting.Backtest(table_of(rows), Peer, cash=cash, **given).run()["_trades"]
-    fills = []
-    for t in trades.itertuples():
-        fills += [(t.EntryBar, float(t.Size), t.EntryPrice), (t.ExitBar, -float(t.Size), t.ExitPrice)]
-    return fills
-
-
-def on_bar(number: int, *orders: Callable[[Any], Any]) -> Act:
-    """Gives these orders, in order, on one bar."""
-    return lambda strategy, i: [order(strategy) for order in orders if i == number]
 
 
 def test_a_market_order_fills_at() -> None:
@@ -257,7 +176,7 @@ def test_stop_base_and_first_bar() -> None:
     # entered at the open 100 of bar 1, which closes at 110 after a low of 80
     rows: Rows = [(100, 100, 100, 100), (100, 115, 80, 110), (110, 110, 98, 105), (105, 105, 105, 105)]
     assert ours(rows, {"long_entry": [0]}, stop_loss=0.1) == [(1, 10.0, 100.0), (1, -10.0, 90.0)]
-    at_open = {"price": np.array(rows)[:, 0].copy(), "size": 10.0, "sl_stop": 0.1}
+    at_open = {"price": np.array(rows, np.float64)[:, 0].copy(), "size": 10.0, "sl_stop": 0.1}
     assert on_vectorbt_at_defaults(rows, {"entries": [1]}, **at_open) == [(1, 10.0, 100.0), (2, -10.0, 99.0)]
     bracket = on_bar(
         0,
@@ -298,7 +217,7 @@ def test_exit_ordered_on_the_bar_before_and_a_stop_touched() -> None:
     rows: Rows = [*LEVEL, (99, 99, 80, 95)]
     size: Any = {"type": "units", "value": 5}
     assert ours(rows, {"long_entry": [0], "long_exit": [2]}, size=size, stop_loss=0.1)[1] == (3, -5.0, 99.0)
-    at_open = {"price": np.array(rows)[:, 0].copy(), "size": 5.0, "sl_stop": 0.1}
+    at_open = {"price": np.array(rows, np.float64)[:, 0].copy(), "size": 5.0, "sl_stop": 0.1}
     assert on_vectorbt_at_defaults(rows, {"entries": [1], "exits": [3]}, **at_open)[1] == (3, -5.0, 90.0)
 
     def act(strategy: Any, i: int) -> None:
@@ -347,89 +266,3 @@ def test_a_reversal_and_a_fixed_commission() -> None:
         CALM, {"entries": [0], "short_entries": [1]}, size=5.0, fixed_fees=1.0, upon_opposite_entry="reverse"
     )
     assert [units for _, units, _ in fills] == [5.0, -10.0]
-
-
-def flat_and_long(symbol: str) -> tuple[Rows, list[int], list[int]]:
-    """400 real bars, and where to enter and leave."""
-    bars = part(sample(symbol), 300, 700)
-    columns = (bars.open, bars.high, bars.low, bars.close)
-    return (
-        [tuple(map(float, row)) for row in zip(*columns, strict=True)],
-        [*range(20, 380, 40)],
-        [*range(40, 400, 40)],
-    )
-
-
-def test_vectorbt_figures() -> None:
-    rows, entries, exits = flat_and_long("AAPL")
-    given = {"entries": entries, "exits": exits}
-    portfolio = portfolio_on_vectorbt(rows, given, size=np.inf, freq="1D")
-    returns = portfolio.returns().to_numpy()
-    per_year = math.sqrt(365)
-    assert portfolio.sharpe_ratio() == pytest.approx(returns.mean() / returns.std(ddof=1) * per_year)
-    downside = math.sqrt((np.minimum(returns, 0) ** 2).mean())
-    assert portfolio.sortino_ratio() == pytest.approx(returns.mean() / downside * per_year)
-    pnl = portfolio.trades.records["pnl"]
-    assert portfolio.trades.profit_factor() == pytest.approx(pnl[pnl > 0].sum() / -pnl[pnl < 0].sum())
-    assert math.isinf(portfolio_on_vectorbt(rows, {}, size=1.0, freq="1D").sharpe_ratio())
-
-
-def test_backtrader_figures() -> None:
-    bars = sample("AAPL")
-
-    class Peer(backtrader.Strategy):  # type: ignore[misc]
-        params = (("units", 10),)
-
-        def next(self) -> None:
-            if not self.position and self.p.units:
-                self.buy(size=self.p.units)
-
-    rows = list(zip(bars.open, bars.high, bars.low, bars.close, strict=True))
-    table = table_of(rows).set_axis(pd.to_datetime(bars.time))
-
-    def figures(units: int) -> tuple[float | None, Any]:
-        cerebro = backtrader.Cerebro(stdstats=False)
-        cerebro.adddata(backtrader.feeds.PandasData(dataname=table))
-        cerebro.addstrategy(Peer, units=units)
-        years = backtrader.TimeFrame.Years
-        cerebro.addanalyzer(backtrader.analyzers.SharpeRatio, _name="sharpe")
-        cerebro.addanalyzer(backtrader.analyzers.TimeReturn, _name="years", timeframe=years)
-        (peer,) = cerebro.run()
-        yearly = np.array(list(peer.analyzers.years.get_analysis().values()))
-        return peer.analyzers.sharpe.get_analysis()["sharperatio"], yearly
-
-    sharpe, yearly = figures(10)
-    assert len(yearly) > 10
-    assert sharpe == pytest.approx((yearly - 0.01).mean() / (yearly - 0.01).std())
-    assert figures(0)[0] is None
-
-
-def test_backtesting_figures() -> None:
-    rows, entries, exits = flat_and_long("AAPL")
-
-    class Peer(backtesting.Strategy):  # type: ignore[misc]
-        def init(self) -> None:
-            self.mean = self.I(lambda: pd.Series(self.data.Close).rolling(15).mean())
-
-        def next(self) -> None:
-            i = len(self.data) - 1
-            if i in entries:
-                self.buy()
-            if i in exits:
-                self.position.close()
-
-    stats = backtesting.Backtest(table_of(rows), Peer, cash=10_000, finalize_trades=True).run()
-    growth, volatility = stats["Return (Ann.) [%]"], stats["Volatility (Ann.) [%]"]
-    assert stats["Sharpe Ratio"] == pytest.approx(growth / volatility)
-    returns = stats["_equity_curve"]["Equity"].pct_change().dropna()
-    downside = math.sqrt((np.minimum(returns, 0) ** 2).mean()) * math.sqrt(365)
-    assert stats["Sortino Ratio"] == pytest.approx(growth / 100 / downside)
-    gained = stats["_trades"]["ReturnPct"]
-    assert stats["Profit Factor"] == pytest.approx(gained[gained > 0].sum() / -gained[gained < 0].sum())
-    held = (stats["_trades"]["ExitBar"] - stats["_trades"]["EntryBar"] + 1).sum()
-    assert stats["Exposure Time [%]"] == pytest.approx(100 * held / len(rows))
-    close = [row[3] for row in rows]
-    assert stats["Buy & Hold Return [%]"] == pytest.approx(100 * (close[-1] / close[14] - 1))
-    entries.clear()
-    idle = backtesting.Backtest(table_of(rows), Peer, cash=10_000).run()
-    assert math.isnan(idle["Sharpe Ratio"])
