@@ -122,12 +122,15 @@ def run_sweep(
     table = np.empty((len(full), len(FIGURES)))
     curves = equity, _NO_CURVE, _NO_CURVE
     columns = bars.time, bars.open, bars.high, bars.low, bars.close
-    for row, one in zip(table, full, strict=True):
+    accounts, positions = np.zeros(len(full), ACCOUNT), np.zeros(len(full), POSITION)
+    shared = execution.terms(start_cash, ppy)
+    for row, one in enumerate(full):
         signals = strategy.signals(series, one)
-        terms = strategy.execution(execution, one).terms(start_cash, ppy)
-        account, positions = np.zeros(1, ACCOUNT), np.zeros(1, POSITION)
+        own = strategy.execution(execution, one)
+        terms = shared if own is execution else own.terms(start_cash, ppy)
         orders = placed_orders(signals, execution)
-        simulate(*columns, signals.flags, orders, terms, account, positions, *curves, _NO_TRADES, row)
+        state = accounts[row : row + 1], positions[row : row + 1]
+        simulate(*columns, signals.flags, orders, terms, *state, *curves, _NO_TRADES, table[row])
     table[~np.isfinite(table)] = np.nan
     result: dict[str, NDArray[Any]] = {name: table[:, k] for k, name in enumerate(FIGURES)}
     for name in _COUNTS:
