@@ -8,10 +8,8 @@ NaN where that does not exist.
 from math import isnan, nan, sqrt
 from typing import Final
 
-import numpy as np
-
 from cift_core.engine.bars import FloatArray, IntArray
-from cift_core.engine.kernel import in_place, kernel
+from cift_core.engine.kernel import in_place
 
 # A return is a quotient near 1 less 1, so it carries an absolute error of a few 1e-16: a deviation
 # below this is none.
@@ -154,12 +152,11 @@ def buy_and_hold_return(close: FloatArray) -> float:
     return float(close[len(close) - 1] / close[0] - 1.0)
 
 
-@kernel
-def drawdowns(equity: FloatArray, cash: float) -> FloatArray:
-    """float64[n] in [0, 1]: how far below its highest so far (the starting cash included) equity is."""
-    out = np.empty(len(equity))
+@in_place
+def write_drawdowns(equity: FloatArray, cash: float, out: FloatArray) -> None:
+    """Into `out`, float64[n] in [0, 1]: how far below its highest so far (the starting cash included) equity
+    is."""
     peak = cash
     for i in range(len(equity)):
         peak = max(peak, equity[i])
         out[i] = 1.0 - equity[i] / peak
-    return out

@@ -77,27 +77,29 @@ def run_backtest(
     execution = strategy.execution(execution, full)
     start_cash = checked_cash(cash)
     ppy = bars_per_year(bars, execution)
+    signals = strategy.signals(Series(bars), full)  # first: the memory of its indicators serves the curves
     n = len(bars)
-    equity, cash_curve, position_value = np.empty(n), np.empty(n), np.empty(n)
+    equity, cash_curve, position_value, drawdown = np.empty((4, n))
     trades = np.empty(2 * n, TRADE)  # at most two entries a bar; pages that are never written take no memory
     figures = np.empty(len(FIGURES))
     account, positions = np.zeros(1, ACCOUNT), np.zeros(1, POSITION)
-    signals = strategy.signals(Series(bars), full)
     terms = execution.terms(start_cash, ppy)
     columns = bars.time, bars.open, bars.high, bars.low, bars.close
     curves = equity, cash_curve, position_value
     orders = placed_orders(signals, execution)
     simulate(*columns, signals.flags, orders, terms, account, positions, *curves, trades, figures)
+    metrics.write_drawdowns(equity, start_cash, drawdown)
+    trades.resize(int(figures[0]), refcheck=False)
     position = open_position(positions[0], bars.time, bars.close, len(bars) - 1)
     return Result(
         params=full,
         metrics={**named_figures(figures, ppy), "open_position": position},
         time=bars.time,
-        trades=trades[: int(figures[0])].copy(),
+        trades=trades,
         equity=equity,
         cash=cash_curve,
         position_value=position_value,
-        drawdown=metrics.drawdowns(equity, start_cash),
+        drawdown=drawdown,
     )
 
 
