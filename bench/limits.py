@@ -20,12 +20,12 @@ import numpy as np
 
 from bench import fused
 from cift_core.engine import Bars, Execution, Strategy, run_backtest, run_sweep
+from cift_core.engine.bars import INTERVAL_NS
 from cift_core.rules import compile_rules
 from cift_core.strategies import STRATEGIES
 from deploy.native.environment import CHECKOUT
 
 SAMPLE = CHECKOUT / "data" / "sample" / "XAUUSD-1h.csv.gz"
-HOUR_NS = 3_600_000_000_000
 CASH, COMMISSION = 10_000.0, 0.0002
 PARAMS = {"fast": 10, "slow": 20}
 PAIRS = [{"fast": fast, "slow": slow} for fast, slow in islice(combinations(range(2, 60), 2), 1_079)]
@@ -92,17 +92,17 @@ def rows(f: dict[str, float]) -> list[tuple[str, str, str, str]]:
     return table
 
 
-def gold(n: int) -> Bars:
-    """The first n bars; beyond the sample it begins again, an hour after its end."""
+def gold(n: int, interval: str = "1h") -> Bars:
+    """The first n bars, labelled an interval apart; beyond the sample it begins again."""
     with gzip.open(SAMPLE, "rt") as file:
-        records = list(csv.DictReader(file))
+        records = list(islice(csv.DictReader(file), n))
     prices = {
         name: np.resize(np.array([record[name] for record in records], np.float64), n)
         for name in ("open", "high", "low", "close")
     }
     first = datetime.fromisoformat(records[0]["timestamp"]).replace(tzinfo=UTC)
-    time_ns = int(first.timestamp()) * 1_000_000_000 + np.arange(n, dtype=np.int64) * HOUR_NS
-    return Bars(time=time_ns, **prices, interval="1h")
+    time_ns = int(first.timestamp()) * 1_000_000_000 + np.arange(n, dtype=np.int64) * INTERVAL_NS[interval]
+    return Bars(time=time_ns, **prices, interval=interval)
 
 
 def in_turns(*functions: Callable[[], object], rounds: int) -> list[float]:

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from cift_core.engine.bars import IntArray
-from cift_core.engine.kernel import kernel
+from cift_core.engine.kernel import in_place
 
 SIDES: Final = ("long", "short")
 EXIT_REASONS: Final = ("signal", "stop_loss", "take_profit", "trailing_stop", "ruin", "end")
@@ -71,7 +71,7 @@ POSITION: Final = np.dtype(
 )
 
 
-@kernel
+@in_place
 def _sized(terms: Any, equity: float, buying_power: float, price: float) -> float:
     """Units to trade, 0 for an order that is rejected."""
     wanted: float
@@ -91,14 +91,14 @@ def _sized(terms: Any, equity: float, buying_power: float, price: float) -> floa
     return units
 
 
-@kernel
+@in_place
 def rounded(terms: Any, units: float) -> float:
     """Units floored to what can be traded: 1e-8, or whole ones."""
     traded: float = np.floor(units * 1e8) / 1e8 if terms.fractional else np.floor(units)
     return traded
 
 
-@kernel
+@in_place
 def enter(
     account: Any, position: Any, terms: Any, i: int, side: float, market_price: float, signal_close: float
 ) -> None:
@@ -122,7 +122,7 @@ def enter(
     position.best_close = position.stop_base
 
 
-@kernel
+@in_place
 def leave(
     account: Any,
     position: Any,
@@ -137,7 +137,7 @@ def leave(
     reduce(account, position, terms, trades, time, i, 0.0, market_price, reason)
 
 
-@kernel
+@in_place
 def reduce(
     account: Any,
     position: Any,
@@ -190,7 +190,7 @@ def reduce(
     position.entry_fee -= entry_fee
 
 
-@kernel
+@in_place
 def add(
     account: Any, position: Any, terms: Any, i: int, target: float, buying_power: float, market_price: float
 ) -> None:

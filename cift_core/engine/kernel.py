@@ -41,6 +41,18 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     No fast-math: sums keep their order and nothing is contracted, so a result repeats bit for bit.
     Division by zero gives inf or NaN as in NumPy, and callers rule it out or map it to "does not exist".
     """
-    dispatcher: Any = numba.njit(nogil=True, error_model="numpy")(function)
+    return _compiled(function)
+
+
+def in_place(function: Callable[P, R]) -> Callable[P, R]:
+    """A kernel that makes no arrays, nor does one that it calls: it works on what its caller keeps alive.
+
+    Numba counts no references in it, which is an atomic operation for each array at each inner call.
+    """
+    return _compiled(function, _nrt=False)
+
+
+def _compiled(function: Callable[P, R], **options: Any) -> Callable[P, R]:
+    dispatcher: Any = numba.njit(nogil=True, error_model="numpy", **options)(function)
     dispatcher._cache = _Cache(function)
     return cast("Callable[P, R]", dispatcher)

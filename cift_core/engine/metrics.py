@@ -1,6 +1,6 @@
-"""The figures of a run, one function each.
+"""The figures of a run.
 
-Equity curves are float64[n] at the closes, `returns` their per-bar changes, fractions not percent. NaN
+Equity curves are float64[n] at the closes, per-bar returns their changes, fractions not percent. NaN
 stands for a figure that does not exist (`run_backtest` turns it into None). `ppy` is bars per year,
 NaN where that does not exist.
 """
@@ -8,34 +8,69 @@ NaN where that does not exist.
 from math import isnan, nan, sqrt
 from typing import Final
 
-import numpy as np
-
 from cift_core.engine.bars import FloatArray, IntArray
-from cift_core.engine.kernel import kernel
+from cift_core.engine.kernel import in_place
 
 # A return is a quotient near 1 less 1, so it carries an absolute error of a few 1e-16: a deviation
 # below this is none.
 NO_DEVIATION: Final = 1e-15
 
 
-@kernel
-def per_bar_returns(equity: FloatArray, cash: float) -> FloatArray:
-    """float64[n]: equity over the equity one bar before, less 1; the first against the starting `cash`."""
-    out = np.empty(len(equity))
+@in_place
+def walk(equity: FloatArray, time: IntArray, cash: float) -> tuple[float, float, float, float]:
+    """Four figures in one pass over `equity`: the mean per-bar return (the first against the starting
+    `cash`), the mean equity, the largest fall from a peak (a positive fraction of it; 0 where equity never
+    falls), and the longest time in seconds from a peak to the first close back at it, or to the last bar.
+
+    Means are summed in order. Where equity stays level at its peak, the time runs from the last such bar.
+    Sources: Magdon-Ismail & Atiya (2004), "Maximum Drawdown", Risk Magazine 17(10); backtesting.py's "Max.
+    Drawdown Duration".
+    """
+    n = len(equity)
+    returns = total = fall = 0.0
+    before = peak = trough = cash
+    peak_time, longest = time[0], 0
+    for i in range(n):
+        value = equity[i]
+        returns += value / before - 1.0
+        total += value
+        before = value
+        if value < peak:
+            trough = min(trough, value)
+            continue
+        if trough < peak:
+            fall = max(fall, 1.0 - trough / peak)
+            longest = max(longest, time[i] - peak_time)
+        peak = trough = value
+        peak_time = time[i]
+    if trough < peak:
+        fall = max(fall, 1.0 - trough / peak)
+        longest = max(longest, time[n - 1] - peak_time)
+    return returns / n, total / n, fall, longest / 1e9
+
+
+@in_place
+def deviations(equity: FloatArray, cash: float, mean_return: float, target: float) -> tuple[float, float]:
+    """Two figures in one pass over `equity`: the sample standard deviation of the per-bar returns (ddof 1;
+    NaN for a single one), and the root of the mean over all of min(return - `target`, 0) squared."""
+    n = len(equity)
+    squares = shortfalls = 0.0
     before = cash
-    for i in range(len(equity)):
-        out[i] = equity[i] / before - 1.0
+    for i in range(n):
+        change = equity[i] / before - 1.0
         before = equity[i]
-    return out
+        squares += (change - mean_return) ** 2
+        shortfalls += min(change - target, 0.0) ** 2
+    return sqrt(squares / (n - 1)), sqrt(shortfalls / n)
 
 
-@kernel
+@in_place
 def total_return(final_equity: float, cash: float) -> float:
     """Final equity over starting cash, less 1."""
     return final_equity / cash - 1.0
 
 
-@kernel
+@in_place
 def annual_return(final_equity: float, cash: float, n: int, ppy: float) -> float:
     """Compound growth a year: (final / cash) ** (ppy / n) - 1 over n bars.
 
@@ -47,31 +82,13 @@ def annual_return(final_equity: float, cash: float, n: int, ppy: float) -> float
     return growth - 1.0
 
 
-@kernel
-def mean(values: FloatArray) -> float:
-    """Arithmetic mean, summed in order."""
-    total = 0.0
-    for value in values:
-        total += value
-    return total / len(values)
-
-
-@kernel
-def deviation(values: FloatArray, centre: float) -> float:
-    """Sample standard deviation (ddof 1) about the mean `centre`; NaN for a single value."""
-    squares = 0.0
-    for value in values:
-        squares += (value - centre) ** 2
-    return sqrt(squares / (len(values) - 1))
-
-
-@kernel
+@in_place
 def annual_volatility(risk: float, ppy: float) -> float:
     """Standard deviation of returns times the root of ppy. Source: Bacon (2008), ch. 4."""
     return risk * sqrt(ppy)
 
 
-@kernel
+@in_place
 def sharpe(mean_return: float, risk: float, ppy: float, risk_free_rate: float) -> float:
     """Mean return above the risk-free rate (a year, spread evenly over ppy) per deviation, annualised.
 
@@ -82,16 +99,7 @@ def sharpe(mean_return: float, risk: float, ppy: float, risk_free_rate: float) -
     return (mean_return - risk_free_rate / ppy) / risk * sqrt(ppy)
 
 
-@kernel
-def downside_deviation(returns: FloatArray, target: float) -> float:
-    """Root of the mean over all n of min(return - target, 0) squared."""
-    squares = 0.0
-    for value in returns:
-        squares += min(value - target, 0.0) ** 2
-    return sqrt(squares / len(returns))
-
-
-@kernel
+@in_place
 def sortino(mean_return: float, downside_risk: float, ppy: float, risk_free_rate: float) -> float:
     """As Sharpe, per downside deviation below the risk-free rate.
 
@@ -103,82 +111,33 @@ def sortino(mean_return: float, downside_risk: float, ppy: float, risk_free_rate
     return (mean_return - risk_free_rate / ppy) / downside_risk * sqrt(ppy)
 
 
-@kernel
-def drawdowns(equity: FloatArray, cash: float) -> FloatArray:
-    """float64[n] in [0, 1]: how far below its highest so far (the starting cash included) equity is."""
-    out = np.empty(len(equity))
-    peak = cash
-    for i in range(len(equity)):
-        peak = max(peak, equity[i])
-        out[i] = 1.0 - equity[i] / peak
-    return out
-
-
-@kernel
-def max_drawdown(equity: FloatArray, cash: float) -> float:
-    """Largest fall from a peak, a positive fraction of the peak; 0 where equity never falls.
-
-    Source: Magdon-Ismail & Atiya (2004), "Maximum Drawdown", Risk Magazine 17(10).
-    """
-    worst, peak = 0.0, cash
-    for value in equity:
-        if value > peak:
-            peak = value
-        else:
-            worst = max(worst, 1.0 - value / peak)
-    return worst
-
-
-@kernel
-def max_drawdown_duration_s(equity: FloatArray, time: IntArray, cash: float) -> float:
-    """Longest time in seconds from a peak to the first close back at it, or to the last bar; 0 without
-    a drawdown.
-
-    Where equity stays level at its peak, the time runs from the last such bar. Source: backtesting.py's
-    "Max. Drawdown Duration".
-    """
-    peak, peak_time, longest = cash, time[0], 0
-    below = False
-    for i in range(len(equity)):
-        if equity[i] >= peak:
-            if below:
-                longest = max(longest, time[i] - peak_time)
-            peak, peak_time, below = equity[i], time[i], False
-        else:
-            below = True
-    if below:
-        longest = max(longest, time[len(equity) - 1] - peak_time)
-    return longest / 1e9
-
-
-@kernel
+@in_place
 def calmar(annual_return: float, max_drawdown: float) -> float:
     """Annual return per maximum drawdown, over the whole run. Source: Young (1991), "Calmar Ratio: A
     Smoother Tool"."""
     return annual_return / max_drawdown if max_drawdown > 0.0 else nan
 
 
-@kernel
+@in_place
 def exposure(bars_held: int, n: int) -> float:
     """Share of the n bars that hold a position at the close, after everything that fills there."""
     return bars_held / n
 
 
-@kernel
-def turnover(traded_notional: float, equity: FloatArray, ppy: float) -> float:
-    """Traded notional (buys and sells) per mean equity and year, a year being ppy bars."""
-    average = mean(equity)
-    return traded_notional / average / (len(equity) / ppy) if average > 0.0 else nan
+@in_place
+def turnover(traded_notional: float, mean_equity: float, n: int, ppy: float) -> float:
+    """Traded notional (buys and sells) per mean equity and year, a year being ppy of the n bars."""
+    return traded_notional / mean_equity / (n / ppy) if mean_equity > 0.0 else nan
 
 
-@kernel
+@in_place
 def share(part: float, whole: int) -> float:
     """`part / whole`, NaN where there is nothing to share among: win rate, expectancy, average trade
     return."""
     return part / whole if whole > 0 else nan
 
 
-@kernel
+@in_place
 def profit_factor(gains: float, losses: float) -> float:
     """Gross gains per gross losses of the trades' pnl (both positive), NaN without losses.
 
@@ -187,7 +146,17 @@ def profit_factor(gains: float, losses: float) -> float:
     return gains / losses if losses > 0.0 else nan
 
 
-@kernel
+@in_place
 def buy_and_hold_return(close: FloatArray) -> float:
     """Last close over first close, less 1: the market over all bars, without costs."""
     return float(close[len(close) - 1] / close[0] - 1.0)
+
+
+@in_place
+def write_drawdowns(equity: FloatArray, cash: float, out: FloatArray) -> None:
+    """Into `out`, float64[n] in [0, 1]: how far below its highest so far (the starting cash included) equity
+    is."""
+    peak = cash
+    for i in range(len(equity)):
+        peak = max(peak, equity[i])
+        out[i] = 1.0 - equity[i] / peak

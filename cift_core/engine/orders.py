@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from cift_core.engine.account import SIGNAL, STOP_LOSS, TRAILING_STOP, enter, leave
 from cift_core.engine.bars import FloatArray, IntArray
-from cift_core.engine.kernel import kernel
+from cift_core.engine.kernel import in_place
 
 MARKET, LIMIT, STOP = range(3)
 ORDER_TYPES: Final = ("market", "limit", "stop")
@@ -13,13 +13,13 @@ ORDER_TYPES: Final = ("market", "limit", "stop")
 Orders = tuple[int, FloatArray, int, int, FloatArray, int]
 
 
-@kernel
+@in_place
 def rests(orders: Orders, side: float) -> bool:
     """Whether entries of this side (1 long, -1 short) wait for a price."""
     return (orders[0] if side > 0.0 else orders[3]) != MARKET
 
 
-@kernel
+@in_place
 def place(position: Any, orders: Orders, signal_bar: int, side: float, signal_close: float) -> None:
     """Puts the order of a signal in the place of the one that rests, if any; a NaN price is no order."""
     kind, prices, good_for = orders[3:] if side < 0.0 else orders[:3]
@@ -31,7 +31,7 @@ def place(position: Any, orders: Orders, signal_bar: int, side: float, signal_cl
         position.order_close = signal_close
 
 
-@kernel
+@in_place
 def fills_at_open(position: Any, i: int, open_: float) -> bool:
     """Whether the resting order fills at the open, which is at or beyond its price; drops one that is too
     old."""
@@ -44,7 +44,7 @@ def fills_at_open(position: Any, i: int, open_: float) -> bool:
     return fills
 
 
-@kernel
+@in_place
 def fill_inside(
     account: Any, position: Any, terms: Any, trades: Any, time: IntArray, i: int, high: float, low: float
 ) -> None:
@@ -65,7 +65,7 @@ def fill_inside(
         leave(account, position, terms, trades, time, i, max(stop, price), reason)
 
 
-@kernel
+@in_place
 def tighter_stop(position: Any, terms: Any) -> tuple[int, float]:
     """The reason and level of the stop or trailing stop, whichever is closer; NaN where none is set."""
     side = 1.0 if position.units > 0.0 else -1.0
@@ -76,13 +76,13 @@ def tighter_stop(position: Any, terms: Any) -> tuple[int, float]:
     return STOP_LOSS, stop
 
 
-@kernel
+@in_place
 def _waits_for_a_rise(position: Any) -> bool:
     rises: bool = (position.order_side > 0.0) == (position.order_type == STOP)
     return rises
 
 
-@kernel
+@in_place
 def fill(
     account: Any, position: Any, terms: Any, trades: Any, time: IntArray, i: int, market_price: float
 ) -> None:

@@ -61,10 +61,13 @@ def run_portfolio(
     columns = times, panel.column("open"), panel.column("high"), panel.column("low"), closes
     asked = signals.flags, placed_orders(signals, execution), weights
     state = execution.terms(start_cash, ppy, symbols=k), account, positions
-    curves = equity, cash_curve, position_value = np.empty(n), np.empty(n), np.empty(n)
+    equity, cash_curve, position_value, drawdown = np.empty((4, n))
+    curves = equity, cash_curve, position_value
     trades, figures = np.empty(2 * len(times), TRADE), np.empty(len(FIGURES))
     axis = panel.time, panel.starts, panel.at
     simulate_portfolio(axis, columns, *asked, *state, curves, trades, figures)
+    metrics.write_drawdowns(equity, start_cash, drawdown)
+    trades.resize(int(figures[0]), refcheck=False)
     ends = panel.starts[1:] - 1
     left = [open_position(positions[s], times, closes, int(end)) for s, end in enumerate(ends)]
     named = [{"symbol": symbol, **one} for symbol, one in zip(bars, left, strict=True) if one]
@@ -72,11 +75,11 @@ def run_portfolio(
         params=full,
         metrics={**named_figures(figures, ppy), "open_position": None, "open_positions": named},
         time=panel.time,
-        trades=trades[: int(figures[0])].copy(),
+        trades=trades,
         equity=equity,
         cash=cash_curve,
         position_value=position_value,
-        drawdown=metrics.drawdowns(equity, start_cash),
+        drawdown=drawdown,
     )
 
 

@@ -77,27 +77,29 @@ def run_backtest(
     execution = strategy.execution(execution, full)
     start_cash = checked_cash(cash)
     ppy = bars_per_year(bars, execution)
+    signals = strategy.signals(Series(bars), full)  # first: the memory of its indicators serves the curves
     n = len(bars)
-    equity, cash_curve, position_value = np.empty(n), np.empty(n), np.empty(n)
+    equity, cash_curve, position_value, drawdown = np.empty((4, n))
     trades = np.empty(2 * n, TRADE)  # at most two entries a bar; pages that are never written take no memory
     figures = np.empty(len(FIGURES))
     account, positions = np.zeros(1, ACCOUNT), np.zeros(1, POSITION)
-    signals = strategy.signals(Series(bars), full)
     terms = execution.terms(start_cash, ppy)
     columns = bars.time, bars.open, bars.high, bars.low, bars.close
     curves = equity, cash_curve, position_value
     orders = placed_orders(signals, execution)
     simulate(*columns, signals.flags, orders, terms, account, positions, *curves, trades, figures)
+    metrics.write_drawdowns(equity, start_cash, drawdown)
+    trades.resize(int(figures[0]), refcheck=False)
     position = open_position(positions[0], bars.time, bars.close, len(bars) - 1)
     return Result(
         params=full,
         metrics={**named_figures(figures, ppy), "open_position": position},
         time=bars.time,
-        trades=trades[: int(figures[0])].copy(),
+        trades=trades,
         equity=equity,
         cash=cash_curve,
         position_value=position_value,
-        drawdown=metrics.drawdowns(equity, start_cash),
+        drawdown=drawdown,
     )
 
 
@@ -122,12 +124,15 @@ def run_sweep(
     table = np.empty((len(full), len(FIGURES)))
     curves = equity, _NO_CURVE, _NO_CURVE
     columns = bars.time, bars.open, bars.high, bars.low, bars.close
-    for row, one in zip(table, full, strict=True):
+    accounts, positions = np.zeros(len(full), ACCOUNT), np.zeros(len(full), POSITION)
+    shared = execution.terms(start_cash, ppy)
+    for row, one in enumerate(full):
         signals = strategy.signals(series, one)
-        terms = strategy.execution(execution, one).terms(start_cash, ppy)
-        account, positions = np.zeros(1, ACCOUNT), np.zeros(1, POSITION)
+        own = strategy.execution(execution, one)
+        terms = shared if own is execution else own.terms(start_cash, ppy)
         orders = placed_orders(signals, execution)
-        simulate(*columns, signals.flags, orders, terms, account, positions, *curves, _NO_TRADES, row)
+        state = accounts[row : row + 1], positions[row : row + 1]
+        simulate(*columns, signals.flags, orders, terms, *state, *curves, _NO_TRADES, table[row])
     table[~np.isfinite(table)] = np.nan
     result: dict[str, NDArray[Any]] = {name: table[:, k] for k, name in enumerate(FIGURES)}
     for name in _COUNTS:

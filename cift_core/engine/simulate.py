@@ -6,7 +6,7 @@ from typing import Any, Final
 from cift_core.engine import metrics
 from cift_core.engine.account import END, RUIN, SIGNAL, TAKE_PROFIT, enter, leave
 from cift_core.engine.bars import BoolArray, FloatArray, IntArray
-from cift_core.engine.kernel import kernel
+from cift_core.engine.kernel import in_place
 from cift_core.engine.orders import Orders, fill, fill_inside, fills_at_open, place, rests, tighter_stop
 
 # What `simulate` writes into its last argument: the figures of api.md, then the position left open
@@ -38,7 +38,7 @@ FIGURES: Final = (
 )
 
 
-@kernel
+@in_place
 def follow_levels_at_open(
     account: Any, position: Any, terms: Any, trades: Any, time: IntArray, i: int, open_: float
 ) -> None:
@@ -52,7 +52,7 @@ def follow_levels_at_open(
         leave(account, position, terms, trades, time, i, open_, TAKE_PROFIT)
 
 
-@kernel
+@in_place
 def follow_levels_inside(
     account: Any, position: Any, terms: Any, trades: Any, time: IntArray, i: int, high: float, low: float
 ) -> None:
@@ -66,7 +66,7 @@ def follow_levels_inside(
         leave(account, position, terms, trades, time, i, target, TAKE_PROFIT)
 
 
-@kernel
+@in_place
 def write_figures(
     account: Any,
     terms: Any,
@@ -81,12 +81,9 @@ def write_figures(
     n = len(equity)
     final, cash = equity[n - 1], terms.cash
     ppy, rf = terms.ppy, terms.risk_free_rate
-    returns = metrics.per_bar_returns(equity, cash)
-    mean_return = metrics.mean(returns)
-    risk = metrics.deviation(returns, mean_return)
-    downside_risk = metrics.downside_deviation(returns, rf / ppy)
+    mean_return, mean_equity, fall, longest_s = metrics.walk(equity, time, cash)
+    risk, downside_risk = metrics.deviations(equity, cash, mean_return, rf / ppy)
     growth = metrics.annual_return(final, cash, n, ppy)
-    fall = metrics.max_drawdown(equity, cash)
     out[0] = account.trades
     out[1] = final
     out[2] = metrics.total_return(final, cash)
@@ -96,10 +93,10 @@ def write_figures(
     out[6] = metrics.sortino(mean_return, downside_risk, ppy, rf)
     out[7] = metrics.calmar(growth, fall)
     out[8] = fall
-    out[9] = metrics.max_drawdown_duration_s(equity, time, cash)
+    out[9] = longest_s
     out[10] = account.rejected
     out[12] = metrics.exposure(held, n)
-    out[13] = metrics.turnover(account.notional, equity, ppy)
+    out[13] = metrics.turnover(account.notional, mean_equity, n, ppy)
     out[14] = metrics.share(account.wins, account.trades)
     out[15] = metrics.profit_factor(account.gains, account.losses)
     out[16] = metrics.share(account.pnl, account.trades)
@@ -111,7 +108,7 @@ def write_figures(
     out[22] = is_open
 
 
-@kernel
+@in_place
 def obey_exits(
     account: Any,
     position: Any,
@@ -149,7 +146,7 @@ def obey_exits(
     return side
 
 
-@kernel
+@in_place
 def follow_close(position: Any, close: float) -> None:
     """Moves the trailing stop's base to a better close."""
     if position.units > 0.0:
@@ -158,14 +155,14 @@ def follow_close(position: Any, close: float) -> None:
         position.best_close = min(position.best_close, close)
 
 
-@kernel
+@in_place
 def pin_to_zero(i: int, equity: FloatArray, cash: FloatArray, position_value: FloatArray) -> None:
     equity[i:] = 0.0
     cash[i:] = 0.0
     position_value[i:] = 0.0
 
 
-@kernel
+@in_place
 def record(i: int, account: Any, value: float, cash: FloatArray, position_value: FloatArray) -> None:
     """Writes one bar of the curves, where there is room."""
     if i < len(cash):
@@ -173,7 +170,7 @@ def record(i: int, account: Any, value: float, cash: FloatArray, position_value:
         position_value[i] = value
 
 
-@kernel
+@in_place
 def simulate(  # noqa: C901, PLR0912
     time: IntArray,
     open_: FloatArray,
@@ -198,25 +195,22 @@ def simulate(  # noqa: C901, PLR0912
     `position_value` are float64[n] or empty, `trades` is TRADE[m]: what has no room is not recorded. Longer
     than other functions because the order of events inside a bar is the specification, and reads best in one
     piece.
-
-    Account and position come from outside: Numba frees an array made here after its last use by name, and not
-    after the last use of a record in it.
     """
     n, terms = len(close), terms_array[0]
     long_entry, long_exit, short_entry, short_exit = signals
     account, position = account_array[0], positions[0]
     account.cash = terms.cash
-    has_levels = not (isnan(terms.stop_loss) and isnan(terms.take_profit) and isnan(terms.trailing_stop))
-    held, end = 0, n
+    same_close, trails = terms.same_close, not isnan(terms.trailing_stop)
+    has_levels = trails or not (isnan(terms.stop_loss) and isnan(terms.take_profit))
+    held, end, told = 0, n, False
     for i in range(n):
-        if i > 0 and not terms.same_close:
+        if told and not same_close:
             k = i - 1
-            if long_entry[k] or long_exit[k] or short_entry[k] or short_exit[k]:
-                side = obey_exits(
-                    account, position, terms, orders, trades, time, i, signals, k, open_[i], close[k]
-                )
-                if side != 0.0:
-                    enter(account, position, terms, i, side, open_[i], close[k])
+            side = obey_exits(
+                account, position, terms, orders, trades, time, i, signals, k, open_[i], close[k]
+            )
+            if side != 0.0:
+                enter(account, position, terms, i, side, open_[i], close[k])
         if position.order_side != 0.0 and fills_at_open(position, i, open_[i]):
             fill(account, position, terms, trades, time, i, open_[i])
         if has_levels and position.units != 0.0:
@@ -225,25 +219,27 @@ def simulate(  # noqa: C901, PLR0912
                 follow_levels_inside(account, position, terms, trades, time, i, high[i], low[i])
         if position.order_side != 0.0:
             fill_inside(account, position, terms, trades, time, i, high[i], low[i])
+        told = long_entry[i] | long_exit[i] | short_entry[i] | short_exit[i]
         if account.cash + position.units * close[i] > 0.0:
-            follow_close(position, close[i])
-            told = long_entry[i] or long_exit[i] or short_entry[i] or short_exit[i]
-            if told and terms.same_close and i < n - 1:
+            if trails:
+                follow_close(position, close[i])
+            if told and same_close and i < n - 1:
                 side = obey_exits(
                     account, position, terms, orders, trades, time, i, signals, i, close[i], close[i]
                 )
                 if side != 0.0:
                     enter(account, position, terms, i, side, close[i], close[i])
-            if terms.close_at_end and i == n - 1 and position.units != 0.0:
+            if i == n - 1 and terms.close_at_end and position.units != 0.0:
                 leave(account, position, terms, trades, time, i, close[i], END)
         value = position.units * close[i]
-        equity[i] = account.cash + value
-        if equity[i] <= 0.0:
+        worth = account.cash + value
+        if worth <= 0.0:
             if position.units != 0.0:
                 leave(account, position, terms, trades, time, i, close[i], RUIN)
             end = i + 1
             pin_to_zero(i, equity, cash, position_value)
             break
+        equity[i] = worth
         held += position.units != 0.0
         record(i, account, value, cash, position_value)
     figures[11] = equity[n - 1] == 0.0

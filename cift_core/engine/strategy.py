@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from numbers import Real
 from typing import Any, Final, Literal
 
@@ -94,7 +95,7 @@ class Series:
             return 0
         n = len(self.bars)
         w = max(first for _, first in used)
-        while w < n and not all(np.isfinite(values[w]) for values, _ in used):
+        while w < n and not all(isfinite(values[w]) for values, _ in used):
             w += 1
         return w + 1
 

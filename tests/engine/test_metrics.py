@@ -10,7 +10,7 @@ import pytest
 
 from cift_core.engine import Bars, Execution, Result, run_backtest
 from cift_core.engine.bars import periods_per_year
-from cift_core.engine.metrics import NO_DEVIATION, deviation, mean, per_bar_returns, sharpe
+from cift_core.engine.metrics import NO_DEVIATION, deviations, sharpe, walk
 from cift_core.strategies import STRATEGIES
 from tests.engine.samples import bars_from, given_signals, sample
 
@@ -170,10 +170,11 @@ def test_steady_growth_has_no_deviation() -> None:
 
 def test_deviation_that_is_only_float_noise_is_none() -> None:
     # 1.1 per bar from the first return on: equity = 10 x 1.1^(i+1), cash = 10.
-    returns = per_bar_returns(np.array([10 * 1.1 ** (i + 1) for i in range(50)]), 10.0)
-    risk = deviation(returns, mean(returns))
+    equity = np.array([10 * 1.1 ** (i + 1) for i in range(50)])
+    mean_return = walk(equity, np.arange(50), 10.0)[0]
+    risk, _ = deviations(equity, 10.0, mean_return, 0.0)
     assert 0 < risk < NO_DEVIATION
-    assert math.isnan(sharpe(mean(returns), risk, 252.0, 0.0))
+    assert math.isnan(sharpe(mean_return, risk, 252.0, 0.0))
 
 
 def test_ticks_have_no_year() -> None:
