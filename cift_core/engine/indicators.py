@@ -8,6 +8,7 @@ import numpy as np
 
 from cift_core.engine.bars import FloatArray
 from cift_core.engine.kernel import kernel
+from cift_core.engine.signals import TIE
 
 
 @kernel
@@ -198,26 +199,33 @@ def atr(high: FloatArray, low: FloatArray, close: FloatArray, window: int) -> Fl
 
 
 @kernel
-def supertrend(high: FloatArray, low: FloatArray, close: FloatArray, window: int, width: float) -> FloatArray:
-    """The line that the trend has to break: `width` ATRs below the middle of the bar in a rising trend and
-    above it in a falling one, moving with the trend only. Defined from bar `window`, where the trend falls.
+def _over(a: float, b: float) -> bool:
+    return a - b > TIE * max(abs(a), abs(b))
 
+
+@kernel
+def supertrend(high: FloatArray, low: FloatArray, close: FloatArray, window: int, width: float) -> FloatArray:
+    """The side of the trend: 1 where it rises, -1 where it falls; defined from bar `window`, where it falls.
+
+    Two lines lie `width` ATRs above and below the middle of the bar; the upper one only falls and the lower
+    one only rises until a close is beyond it (untied, see `signals`). A close above the upper line turns a
+    falling trend, one below the lower line a rising one.
     Source: Seban (2008), "Tout le monde mérite d'être riche", in the form of TradingView's `ta.supertrend`.
     """
     n = len(close)
     out = np.full(n, np.nan)
     risk = atr(high, low, close, window)
-    lower = upper = np.nan
+    lower = upper = 0.0
     rising = False
     for i in range(window, n):
         middle, distance = (high[i] + low[i]) / 2.0, width * risk[i]
-        if not middle - distance < lower or close[i - 1] < lower:
+        if i == window or middle - distance > lower or _over(lower, close[i - 1]):
             lower = middle - distance
-        if not middle + distance > upper or close[i - 1] > upper:
+        if i == window or middle + distance < upper or _over(close[i - 1], upper):
             upper = middle + distance
         if i > window:
-            rising = close[i] >= lower if rising else close[i] > upper
-        out[i] = lower if rising else upper
+            rising = not _over(lower, close[i]) if rising else _over(close[i], upper)
+        out[i] = 1.0 if rising else -1.0
     return out
 
 

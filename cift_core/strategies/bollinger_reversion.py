@@ -23,8 +23,8 @@ STRATEGY = Strategy(
     rule="Long when the close is below its mean less width standard deviations (population, current bar "
     "included), until it is above the mean; short when it is above the mean plus width deviations, until it "
     "is below the mean.",
-    source="Lento, Gradojevic & Wright (2007), Investment information content in Bollinger Bands?, Applied "
-    "Financial Economics Letters 3(4): the contrarian rule",
+    source="Chan (2013), Algorithmic Trading: Winning Strategies and Their Rationale, chapter 3: Bollinger "
+    "bands with an exit at the mean",
     params=(
         Param("window", "int", 20, 2, 100_000, "bars of the mean and the deviation"),
         Param("width", "float", 2, 0, 100, "deviations from the mean to either band"),

@@ -1,5 +1,7 @@
 """SuperTrend: a stop line that follows the trend."""
 
+import numpy as np
+
 from cift_core.engine import indicators
 from cift_core.engine.signals import Signals, crosses
 from cift_core.engine.strategy import Param, Params, Series, Strategy
@@ -8,11 +10,11 @@ from cift_core.engine.strategy import Param, Params, Series, Strategy
 def _compute(series: Series, params: Params) -> Signals:
     window, width = params["window"], params["width"]
     high, low, close = series["high"], series["low"], series["close"]
-    line = series.derived(
+    side = series.derived(
         (indicators.supertrend, window, width),
         lambda: indicators.supertrend(high, low, close, window, width),
     )
-    up, down = crosses(close, line)
+    up, down = crosses(side, np.zeros(len(side)))
     return Signals(long_entry=up, long_exit=down, short_entry=down, short_exit=up)
 
 

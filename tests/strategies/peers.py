@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 # Indicators (for the warm-up), long entry, long exit, short entry, short exit.
 Sides = tuple[list[Array], Array, Array, Array, Array]
-Rule = Callable[[pd.DataFrame], Sides]
+Rule = Callable[..., Sides]
 
 
 def both_ways(indicators: list[Array], up: Array, down: Array) -> Sides:
@@ -25,70 +25,84 @@ def both_ways(indicators: list[Array], up: Array, down: Array) -> Sides:
     return indicators, up, down, down, up
 
 
+def tied(a: Array, b: Array) -> Array:
+    return np.isclose(a, b, rtol=1e-11, atol=0.0)
+
+
 def crossings(fast: Array, slow: Array) -> tuple[Array, Array]:
-    tied = np.abs(fast - slow) <= 1e-11 * np.maximum(np.abs(fast), np.abs(slow))
-    side = pd.Series(np.sign(fast - slow)).mask(tied)
+    side = pd.Series(np.sign(fast - slow)).mask(tied(fast, slow))
     before = side.ffill().shift()
     return ((side == 1) & (before == -1)).to_numpy(), ((side == -1) & (before == 1)).to_numpy()
 
 
-def sma_cross(table: pd.DataFrame) -> Sides:
-    fast, slow = (table.Close.rolling(n).mean().to_numpy() for n in (10, 20))
-    return both_ways([fast, slow], *crossings(fast, slow))
+def sma_cross(table: pd.DataFrame, fast: int = 10, slow: int = 20) -> Sides:
+    means = [table.Close.rolling(n).mean().to_numpy() for n in (fast, slow)]
+    return both_ways(means, *crossings(*means))
 
 
-def ema_cross(table: pd.DataFrame) -> Sides:
-    fast, slow = (talib.EMA(table.Close.to_numpy(), n) for n in (12, 26))
-    return both_ways([fast, slow], *crossings(fast, slow))
+def ema_cross(table: pd.DataFrame, fast: int = 12, slow: int = 26) -> Sides:
+    means = [talib.EMA(table.Close.to_numpy(), n) for n in (fast, slow)]
+    return both_ways(means, *crossings(*means))
 
 
-def rsi_reversion(table: pd.DataFrame) -> Sides:
-    rsi = talib.RSI(table.Close.to_numpy(), 14)
-    return both_ways([rsi], rsi < 30, rsi > 70)
+def rsi_reversion(table: pd.DataFrame, window: int = 14, lower: float = 30, upper: float = 70) -> Sides:
+    rsi = talib.RSI(table.Close.to_numpy(), window)
+    return both_ways([rsi], rsi < lower, rsi > upper)
 
 
-def donchian_breakout(table: pd.DataFrame) -> Sides:
-    upper = table.High.rolling(20).max().shift().to_numpy()
-    lower = table.Low.rolling(20).min().shift().to_numpy()
+def donchian_breakout(table: pd.DataFrame, window: int = 20) -> Sides:
+    upper = table.High.rolling(window).max().shift().to_numpy()
+    lower = table.Low.rolling(window).min().shift().to_numpy()
     return both_ways([upper, lower], table.Close.to_numpy() > upper, table.Close.to_numpy() < lower)
 
 
-def momentum(table: pd.DataFrame) -> Sides:
-    close, before = table.Close.to_numpy(), table.Close.shift(252).to_numpy()
+def momentum(table: pd.DataFrame, lookback: int = 252) -> Sides:
+    close, before = table.Close.to_numpy(), table.Close.shift(lookback).to_numpy()
     return both_ways([before], close > before, close < before)
 
 
-def macd_cross(table: pd.DataFrame) -> Sides:
-    line, signal, _ = talib.MACD(table.Close.to_numpy(), 12, 26, 9)
-    return both_ways([line, signal], *crossings(line, signal))
+def macd_cross(table: pd.DataFrame, fast: int = 12, slow: int = 26, signal: int = 9) -> Sides:
+    line, mean, _ = talib.MACD(table.Close.to_numpy(), fast, slow, signal)
+    return both_ways([line, mean], *crossings(line, mean))
 
 
-def supertrend(table: pd.DataFrame) -> Sides:
+def supertrend(table: pd.DataFrame, window: int = 10, width: float = 3) -> Sides:
+    """Where the direction of TradingView's `ta.supertrend` changes."""
     high, low, close = (table[name].to_numpy() for name in ("High", "Low", "Close"))
-    reach, middle, line = 3 * talib.ATR(high, low, close, 10), (high + low) / 2, np.full(len(close), np.nan)
-    below, above, falling = middle[10] - reach[10], middle[10] + reach[10], True
-    line[10] = above
-    for i in range(11, len(close)):
-        keeps_below, keeps_above = close[i - 1] >= below, close[i - 1] <= above
-        below = max(below, middle[i] - reach[i]) if keeps_below else middle[i] - reach[i]
-        above = min(above, middle[i] + reach[i]) if keeps_above else middle[i] + reach[i]
-        falling = close[i] <= above if falling else close[i] < below
-        line[i] = above if falling else below
-    return both_ways([line], *crossings(close, line))
+    reach, middle = width * talib.ATR(high, low, close, window), (high + low) / 2
+    below, above, falling = middle - reach, middle + reach, np.full(len(close), np.nan)
+    falling[window] = True
+    for i in range(window + 1, len(close)):
+        if close[i - 1] >= below[i - 1]:
+            below[i] = max(below[i], below[i - 1])
+        if close[i - 1] <= above[i - 1]:
+            above[i] = min(above[i], above[i - 1])
+        falling[i] = close[i] <= above[i] if falling[i - 1] else close[i] < below[i]
+    change = np.diff(falling, prepend=np.nan)
+    return both_ways([falling], change == -1, change == 1)
 
 
-def bollinger_reversion(table: pd.DataFrame) -> Sides:
-    close, mean = table.Close.to_numpy(), table.Close.rolling(20).mean().to_numpy()
-    deviation = table.Close.rolling(20).std(ddof=0).to_numpy()
-    below, above = close < mean - 2 * deviation, close > mean + 2 * deviation
-    return [mean, deviation], below, close > mean, above, close < mean
+def bollinger_bands(table: pd.DataFrame, window: int, width: float) -> tuple[Array, Array, Array]:
+    mean, reach = table.Close.rolling(window).mean(), width * table.Close.rolling(window).std(ddof=0)
+    return (mean - reach).to_numpy(), mean.to_numpy(), (mean + reach).to_numpy()
 
 
-def bollinger_breakout(table: pd.DataFrame) -> Sides:
-    mean = table.Close.rolling(20).mean()
-    deviation = table.Close.rolling(20).std(ddof=0)
-    upper, lower = (mean + 2 * deviation).to_numpy(), (mean - 2 * deviation).to_numpy()
-    return both_ways([upper, lower], table.Close.to_numpy() > upper, table.Close.to_numpy() < lower)
+def bollinger_reversion(table: pd.DataFrame, window: int = 20, width: float = 2) -> Sides:
+    close, (lower, mean, upper) = table.Close.to_numpy(), bollinger_bands(table, window, width)
+    beyond, off = ~(tied(close, lower) | tied(close, upper)), ~tied(close, mean)
+    return (
+        [mean],
+        beyond & (close < lower),
+        off & (close > mean),
+        beyond & (close > upper),
+        off & (close < mean),
+    )
+
+
+def bollinger_breakout(table: pd.DataFrame, window: int = 20, width: float = 2) -> Sides:
+    close, (lower, mean, upper) = table.Close.to_numpy(), bollinger_bands(table, window, width)
+    beyond = ~(tied(close, lower) | tied(close, upper))
+    return both_ways([mean], beyond & (close > upper), beyond & (close < lower))
 
 
 def buy_and_hold(table: pd.DataFrame) -> Sides:

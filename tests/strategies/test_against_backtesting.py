@@ -7,13 +7,24 @@ from backtesting.test import GOOG
 
 from cift_core.engine import EXIT_REASONS, Execution, Result, Signals, Strategy, run_backtest
 from cift_core.engine.strategy import Params, Series
-from cift_core.strategies import STRATEGIES
+from cift_core.strategies import SHIPPED
 from tests.engine.samples import bars_of, frame
 from tests.strategies import peers
 
 # backtesting.py 0.6.6 itself uses what pandas 3.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:DatetimeIndex.dayofweek is deprecated")
 
+OTHER_PARAMS = {
+    "sma_cross": {"fast": 30, "slow": 3},
+    "ema_cross": {"fast": 2, "slow": 100},
+    "rsi_reversion": {"window": 2, "lower": 5, "upper": 60},
+    "donchian_breakout": {"window": 3},
+    "bollinger_breakout": {"window": 5, "width": 0.5},
+    "bollinger_reversion": {"window": 7, "width": 1.5},
+    "macd_cross": {"fast": 3, "slow": 50, "signal": 2},
+    "momentum": {"lookback": 1},
+    "supertrend": {"window": 14, "width": 0.5},
+}
 SHARE = {"type": "equity_fraction", "value": 1.0}
 CASH = 100_000.0
 
@@ -30,7 +41,7 @@ def table_of(symbol: str) -> pd.DataFrame:
 
 def ours_on(table: pd.DataFrame, name: str, execution: Execution) -> Result:
     bars = bars_of(table.rename(columns=str.lower), None)
-    return run_backtest(bars, STRATEGIES[name], {}, execution, cash=CASH)
+    return run_backtest(bars, SHIPPED[name], {}, execution, cash=CASH)
 
 
 def assert_same_trades(
@@ -60,9 +71,23 @@ def assert_same_trades(
     return len(ours)
 
 
+@pytest.mark.parametrize("symbol", ["GOOG", "AAPL", "IBM", "MSFT", "XAUUSD"])
+@pytest.mark.parametrize("name", OTHER_PARAMS)
+def test_signal_by_signal(name: str, symbol: str) -> None:
+    table, strategy = table_of(symbol), SHIPPED[name]
+    bars = bars_of(table.rename(columns=str.lower), None)
+    for params in ({}, OTHER_PARAMS[name]):
+        signals = strategy.signals(Series(bars), strategy.validate(params))
+        indicators, *theirs = peers.RULES[name](table, **params)
+        begin = int(np.isfinite(indicators).all(axis=0).argmax()) + 1
+        for ours, their in zip(signals.flags, theirs, strict=True):
+            assert ours.sum() >= 5
+            np.testing.assert_array_equal(np.flatnonzero(ours), begin + np.flatnonzero(their[begin:]))
+
+
 @pytest.mark.parametrize("short", [False, True], ids=["long only", "long and short"])
 @pytest.mark.parametrize("symbol", ["GOOG", "AAPL", "IBM", "MSFT", "XAUUSD"])
-@pytest.mark.parametrize("name", [name for name, one in STRATEGIES.items() if one.compute and one.params])
+@pytest.mark.parametrize("name", [name for name, one in SHIPPED.items() if one.compute and one.params])
 def test_trade_by_trade(name: str, symbol: str, short: bool) -> None:
     table = table_of(symbol)
     execution = Execution(commission_rate=0.001, allow_short=short, size=SHARE, fractional=False)

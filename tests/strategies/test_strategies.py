@@ -1,13 +1,17 @@
-"""What every shipped strategy owes: a full catalog entry, no look at the future, and its rule by hand."""
+"""Each shipped strategy: its catalog entry, its rule by hand. Every strategy: no look at the future."""
+
+from math import ceil
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cift_core.engine import Bars, Series, Signals
-from cift_core.strategies import STRATEGIES, warm_up
-from tests.engine.samples import bars_from, part, sample
+from cift_core.engine import Bars, Panel, Param, Series, Signals
+from cift_core.engine.bars import FloatArray
+from cift_core.strategies import SHIPPED, STRATEGIES, warm_up
+from tests.engine.samples import DAILY, bars_from, part, sample
 
 
 def signals(name: str, bars: Bars, **params: float) -> Signals:
@@ -24,7 +28,7 @@ def at(values: np.ndarray) -> list[int]:  # type: ignore[type-arg]
 
 
 def test_catalog() -> None:
-    assert list(STRATEGIES) == [
+    assert list(SHIPPED) == [
         "sma_cross",
         "ema_cross",
         "rsi_reversion",
@@ -37,7 +41,7 @@ def test_catalog() -> None:
         "buy_and_hold",
         "momentum_rotation",
     ]
-    defaults = {name: {p.name: p.default for p in s.params} for name, s in STRATEGIES.items()}
+    defaults = {name: {p.name: p.default for p in s.params} for name, s in SHIPPED.items()}
     assert defaults == {
         "sma_cross": {"fast": 10, "slow": 20},
         "ema_cross": {"fast": 12, "slow": 26},
@@ -51,7 +55,7 @@ def test_catalog() -> None:
         "buy_and_hold": {},
         "momentum_rotation": {"lookback": 126, "top": 3, "every": 21},
     }
-    for name, strategy in STRATEGIES.items():
+    for name, strategy in SHIPPED.items():
         assert strategy.name == name
         assert all((strategy.title, strategy.rule, strategy.source))
         for param in strategy.params:
@@ -67,21 +71,52 @@ def test_warm_up_leaves_nothing_to_compile() -> None:
     warm_up()
 
 
+def values_of(param: Param) -> st.SearchStrategy[float]:
+    """Within the bounds, and such that 300 bars are enough for signals."""
+    if param.kind == "int":
+        least = ceil(param.min)
+        return st.integers(least, min(int(param.max), least + 18))
+    middle = param.min if param.default is None else param.default
+    reach = max(abs(middle), 1.0)
+    return st.floats(max(param.min, middle - reach), min(param.max, middle + reach))
+
+
+def some_params(name: str, data: st.DataObject) -> dict[str, Any]:
+    return {p.name: data.draw(values_of(p), p.name) for p in STRATEGIES[name].params}
+
+
+def order_prices(result: Signals) -> list[FloatArray]:
+    return [order.price for order in (result.long_order, result.short_order) if order is not None]
+
+
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 @pytest.mark.parametrize("name", [name for name, one in STRATEGIES.items() if one.compute])
 def test_truncation(name: str, data: st.DataObject) -> None:
-    """Cutting off the bars after i changes no signal at or before i."""
+    """Cutting off the bars after i changes no signal, and no price of an order, at or before i."""
     whole = sample(data.draw(st.sampled_from(["AAPL", "IBM", "MSFT", "XAUUSD"])))
     start = data.draw(st.integers(0, len(whole) - 300))
     bars = part(whole, start, start + 300)
-    i = data.draw(st.integers(0, 299))
-    params = {p.name: data.draw(st.integers(2, 40)) for p in STRATEGIES[name].params}
-    for full, cut in zip(
-        signals(name, bars, **params).flags,
-        signals(name, part(bars, 0, i + 1), **params).flags,
-        strict=True,
+    params = some_params(name, data)
+    full = signals(name, bars, **params)
+    i = data.draw(st.integers(0, 299) | st.sampled_from(at(np.any(full.flags, axis=0)) or [299]))
+    cut = signals(name, part(bars, 0, i + 1), **params)
+    for before, after in zip(
+        [*full.flags, *order_prices(full)], [*cut.flags, *order_prices(cut)], strict=True
     ):
+        np.testing.assert_array_equal(after, before[: i + 1])
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+@pytest.mark.parametrize("name", [name for name, one in STRATEGIES.items() if one.weigh])
+def test_truncation_of_weights(name: str, data: st.DataObject) -> None:
+    """Cutting off what comes after a time changes no weight at or before it."""
+    strategy, bars = STRATEGIES[name], {s: part(sample(s), 2_000, 2_300) for s in DAILY}
+    params = strategy.validate(some_params(name, data))
+    full = strategy.weights(Panel(bars), params)
+    for i in at(np.isfinite(full).any(axis=1))[-10:]:
+        cut = strategy.weights(Panel({s: part(one, 0, i + 1) for s, one in bars.items()}), params)
         np.testing.assert_array_equal(cut, full[: i + 1])
 
 
@@ -192,6 +227,15 @@ def test_supertrend_by_hand() -> None:
     result = signals("supertrend", bars, window=2, width=1)
     assert at(result.long_entry) == [4]
     assert at(result.short_entry) == [6]
+
+
+def test_supertrend_is_not_turned_by_float_noise() -> None:
+    # The middle of 10.12 and 10.14 is 1.8e-15 below 10.13, that of 10.11 and 10.13 as much above 10.12.
+    flat = bars_from(*[(10.13, 10.14, 10.12, 10.13)] * 9)
+    assert [at(s) for s in signals("supertrend", flat, window=2, width=0).flags] == [[], [], [], []]
+    risen = bars_from(*[(9.0, 9.0, 9.0, 9.0)] * 4, *[(10.12, 10.13, 10.11, 10.12)] * 9)
+    result = signals("supertrend", risen, window=2, width=0)
+    assert (at(result.long_entry), at(result.long_exit)) == ([4], [])
 
 
 def test_buy_and_hold_signals_once() -> None:
