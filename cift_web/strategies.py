@@ -13,18 +13,18 @@ strategies = Resource("strategies", url_prefix="/api/v1/strategies", description
 
 
 class ParameterAnswer(AnswerSchema):
-    """One parameter; `min` and `max` are allowed values."""
+    """One parameter; `min` and `max` are allowed values. Where `default` is null it must be given."""
 
     name = fields.String(required=True)
     kind = fields.String(required=True, validate=OneOf(["int", "float"]))
-    default = fields.Float(required=True)
+    default = fields.Float(required=True, allow_none=True)
     min = fields.Float(required=True)
     max = fields.Float(required=True)
     doc = fields.String(required=True)
 
 
 class StrategyAnswer(AnswerSchema):
-    """One built-in strategy; what it gives is signals for each symbol, or target weights over all."""
+    """One strategy, built in or of a package; it gives signals for each symbol, or weights over all."""
 
     name = fields.String(required=True)
     kind = fields.String(required=True, validate=OneOf(["signals", "weights"]))
@@ -70,7 +70,7 @@ def list_strategy_functions() -> dict[str, list[Function]]:
 
 @strategies.operation("GET", "/catalog", access="backtests:read", answer=Catalog())
 def list_strategy_catalog() -> Response:
-    """List the built-in strategies
+    """List the strategies that ship and those of installed packages
 
     Each with its rule, where it comes from, and its parameters with default and bounds.
     """

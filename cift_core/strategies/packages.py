@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
+from math import inf
 from typing import Final
 
-from cift_core.engine import Strategy
+from cift_core.engine import Param, Strategy
 
 GROUP: Final = "cift.strategies"
 
@@ -17,8 +18,9 @@ def installed(shipped: Iterable[str]) -> dict[str, Strategy]:
     """The strategies of all installed packages, by name, none of them one of the `shipped`.
 
     Raises:
-        StrategyPackageError: an entry point can't be loaded, names no Strategy or one of another name, or its
-            name is taken: a catalog that lacks what was deployed would fail jobs later, and elsewhere.
+        StrategyPackageError: an entry point can't be loaded, names no Strategy, one of another name or one
+            with a parameter that can't be given, or its name is taken: a catalog that lacks what was deployed
+            would fail jobs later, and elsewhere.
     """
     found: dict[str, Strategy] = {}
     taken = dict.fromkeys(shipped, "is one that ships")
@@ -40,7 +42,19 @@ def _load(entry: EntryPoint) -> Strategy:
         raise _unusable(entry, f"that is {type(strategy).__name__}, not cift_core.engine.Strategy")
     if strategy.name != entry.name:
         raise _unusable(entry, f"that strategy's name is {strategy.name}: give both the same")
+    for param in strategy.params:
+        problem = _problem(param)
+        if problem:
+            raise _unusable(entry, f"its parameter {param.name} is wrong: {problem}")
     return strategy
+
+
+def _problem(param: Param) -> str | None:
+    if param.kind not in ("int", "float"):
+        return f'the kind must be "int" or "float", not {param.kind!r}'
+    if not -inf < param.min <= param.max < inf:
+        return f"the bounds must be finite and in order, not {param.min} and {param.max}"
+    return None if param.default is None else param.problem(param.default)
 
 
 def _unusable(entry: EntryPoint, why: str) -> StrategyPackageError:

@@ -1,11 +1,13 @@
 """Each shipped strategy: its catalog entry, its rule by hand. Every strategy: no look at the future."""
 
+import re
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from cift_core.engine import Bars, Panel, Param, Series, Signals
@@ -67,8 +69,21 @@ def test_catalog() -> None:
             assert param.problem(param.max + 1)
 
 
+def test_the_documentation_lists_what_ships() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "strategies.md").read_text()
+    rows = [line for line in text.splitlines() if re.match(r"\| `\w+` \| (–|\w+ [\d.]+)", line)]
+    assert rows == [
+        f"| `{name}` | {', '.join(f'{p.name} {p.default:g}' for p in one.params) or '–'} | {one.rule} |"
+        for name, one in SHIPPED.items()
+    ]
+
+
 def test_warm_up_leaves_nothing_to_compile() -> None:
     warm_up()
+
+
+# A smaller example would show no more, and take long to find.
+CUTS = settings(max_examples=30, deadline=None, phases=(Phase.generate,))
 
 
 def values_of(param: Param) -> st.SearchStrategy[float]:
@@ -89,7 +104,7 @@ def order_prices(result: Signals) -> list[FloatArray]:
     return [order.price for order in (result.long_order, result.short_order) if order is not None]
 
 
-@settings(max_examples=60, deadline=None)
+@CUTS
 @given(data=st.data())
 @pytest.mark.parametrize("name", [name for name, one in STRATEGIES.items() if one.compute])
 def test_truncation(name: str, data: st.DataObject) -> None:
@@ -99,15 +114,17 @@ def test_truncation(name: str, data: st.DataObject) -> None:
     bars = part(whole, start, start + 300)
     params = some_params(name, data)
     full = signals(name, bars, **params)
-    i = data.draw(st.integers(0, 299) | st.sampled_from(at(np.any(full.flags, axis=0)) or [299]))
-    cut = signals(name, part(bars, 0, i + 1), **params)
-    for before, after in zip(
-        [*full.flags, *order_prices(full)], [*cut.flags, *order_prices(cut)], strict=True
-    ):
-        np.testing.assert_array_equal(after, before[: i + 1])
+    # One bar of each signal, for some are rare, and one of all.
+    for told in filter(None, [[*range(300)], *map(at, full.flags)]):
+        i = data.draw(st.sampled_from(told))
+        cut = signals(name, part(bars, 0, i + 1), **params)
+        for before, after in zip(
+            [*full.flags, *order_prices(full)], [*cut.flags, *order_prices(cut)], strict=True
+        ):
+            np.testing.assert_array_equal(after, before[: i + 1])
 
 
-@settings(max_examples=60, deadline=None)
+@CUTS
 @given(data=st.data())
 @pytest.mark.parametrize("name", [name for name, one in STRATEGIES.items() if one.weigh])
 def test_truncation_of_weights(name: str, data: st.DataObject) -> None:
