@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import json
-import resource
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from deploy.native.environment import CHECKOUT
 
@@ -71,7 +72,9 @@ def _of_this_process() -> dict[str, float]:
 
 
 def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # not ru_maxrss: that begins with the peak of the process that started this one
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)[1]) / 1024  # type: ignore[index]
 
 
 if __name__ == "__main__":

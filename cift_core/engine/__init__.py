@@ -6,9 +6,10 @@ from cift_core.engine.candles import Candles, builds, floor_time, next_open
 from cift_core.engine.execution import Execution
 from cift_core.engine.panel import Panel
 from cift_core.engine.portfolio import run_portfolio
-from cift_core.engine.run import ENGINE_VERSION, Result, run_backtest, run_sweep
+from cift_core.engine.run import ENGINE_VERSION, Result, run_backtest
 from cift_core.engine.signals import EntryOrder, Signals
 from cift_core.engine.strategy import Param, Params, Series, Strategy
+from cift_core.engine.sweep import run_sweep
 
 __all__ = [
     "ENGINE_VERSION",

@@ -1,10 +1,9 @@
-"""Backtests: one run with its trades and curves, or the figures of many."""
+"""One backtest: its trades, its curves and its figures."""
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, nan
+from math import isfinite
 from typing import Any, Final
 
 import numpy as np
@@ -23,11 +22,9 @@ from cift_core.errors import FieldError, InvalidInput
 
 ENGINE_VERSION: Final = "3"
 
-_COUNTS: Final = ("trades", "rejected_orders")
-_FLAGS: Final = ("ruined", "open_position")
-_NO_CURVE: Final = np.empty(0)
+COUNTS: Final = ("trades", "rejected_orders")
+FLAGS: Final = ("ruined", "open_position")
 _NO_PRICES: Final = np.empty(0)
-_NO_TRADES: Final = np.empty(0, TRADE)
 
 
 @dataclass(frozen=True)
@@ -86,8 +83,9 @@ def run_backtest(
     terms = execution.terms(start_cash, ppy)
     columns = bars.time, bars.open, bars.high, bars.low, bars.close
     curves = equity, cash_curve, position_value
+    told = np.empty(n, np.bool_)
     orders = placed_orders(signals, execution)
-    simulate(*columns, signals.flags, orders, terms, account, positions, *curves, trades, figures)
+    simulate(*columns, signals.flags, orders, terms, account, positions, told, *curves, trades, figures)
     metrics.write_drawdowns(equity, start_cash, drawdown)
     trades.resize(int(figures[0]), refcheck=False)
     position = open_position(positions[0], bars.time, bars.close, len(bars) - 1)
@@ -101,46 +99,6 @@ def run_backtest(
         position_value=position_value,
         drawdown=drawdown,
     )
-
-
-def run_sweep(
-    bars: Bars,
-    strategy: Strategy,
-    param_sets: Sequence[Params],
-    execution: Execution | None = None,
-    cash: float = 10_000.0,
-) -> dict[str, NDArray[Any]]:
-    """Columns of metrics, one row per parameter set, equal to those of `run_backtest` to the last bit.
-
-    float64 with NaN for a figure that does not exist; `trades` and `rejected_orders` int64, `ruined` and
-    `open_position` (whether one is left) bool. Raises InvalidInput, pointing below `/params/<row>`.
-    """
-    execution = execution or Execution()
-    full = _validated(strategy, param_sets)
-    start_cash = checked_cash(cash)
-    ppy = bars_per_year(bars, execution)
-    series = Series(bars)
-    equity = np.empty(len(bars))
-    table = np.empty((len(full), len(FIGURES)))
-    curves = equity, _NO_CURVE, _NO_CURVE
-    columns = bars.time, bars.open, bars.high, bars.low, bars.close
-    accounts, positions = np.zeros(len(full), ACCOUNT), np.zeros(len(full), POSITION)
-    shared = execution.terms(start_cash, ppy)
-    for row, one in enumerate(full):
-        signals = strategy.signals(series, one)
-        own = strategy.execution(execution, one)
-        terms = shared if own is execution else own.terms(start_cash, ppy)
-        orders = placed_orders(signals, execution)
-        state = accounts[row : row + 1], positions[row : row + 1]
-        simulate(*columns, signals.flags, orders, terms, *state, *curves, _NO_TRADES, table[row])
-    table[~np.isfinite(table)] = np.nan
-    result: dict[str, NDArray[Any]] = {name: table[:, k] for k, name in enumerate(FIGURES)}
-    for name in _COUNTS:
-        result[name] = result[name].astype(np.int64)
-    for name in _FLAGS:
-        result[name] = result[name] == 1.0
-    result["periods_per_year"] = np.full(len(full), nan if ppy is None else ppy)
-    return result
 
 
 def placed_orders(signals: Signals, execution: Execution) -> Orders:
@@ -161,7 +119,7 @@ def named_figures(figures: FloatArray, ppy: float | None) -> dict[str, Any]:
         name: value if isfinite(value) else None
         for name, value in zip(FIGURES, figures.tolist(), strict=True)
     }
-    for name in _COUNTS:
+    for name in COUNTS:
         named[name] = int(named[name])
     named["ruined"] = named["ruined"] == 1.0
     named["periods_per_year"] = ppy
@@ -198,18 +156,3 @@ def checked_cash(cash: Any) -> float:
         detail = f"cash must be a number above 0, got {cash!r}"
         raise InvalidInput("invalid_cash", detail, [FieldError("/cash", detail)])
     return float(cash)
-
-
-def _validated(strategy: Strategy, param_sets: Sequence[Params]) -> list[dict[str, Any]]:
-    full, errors = [], []
-    for row, params in enumerate(param_sets):
-        try:
-            full.append(strategy.validate(params))
-        except InvalidInput as error:
-            errors += [
-                FieldError(f"/params/{row}{e.pointer.removeprefix('/params')}", e.detail)
-                for e in error.errors
-            ]
-    if errors:
-        raise InvalidInput("invalid_params", "; ".join(e.detail for e in errors[:10]), errors)
-    return full

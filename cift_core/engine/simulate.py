@@ -171,6 +171,46 @@ def record(i: int, account: Any, value: float, cash: FloatArray, position_value:
 
 
 @in_place
+def mark_told(signals: tuple[BoolArray, ...], told: BoolArray) -> None:
+    """Into `told`, bool[n]: whether a bar signals anything."""
+    long_entry, long_exit, short_entry, short_exit = signals
+    for i in range(len(told)):
+        told[i] = long_entry[i] | long_exit[i] | short_entry[i] | short_exit[i]
+
+
+@in_place
+def next_told(told: BoolArray, i: int, n: int) -> int:
+    """The first bar from i on that signals something, n where none before it does."""
+    while i < n and not told[i]:
+        i += 1
+    return i
+
+
+@in_place
+def record_quiet(
+    money: float,
+    units: float,
+    close: FloatArray,
+    equity: FloatArray,
+    cash: FloatArray,
+    position_value: FloatArray,
+) -> int:
+    """Writes bars between which nothing trades: how many of them, up to one that would be a ruin."""
+    n, ruined = len(close), False
+    for i in range(n):
+        equity[i] = money + units * close[i]
+        ruined |= equity[i] <= 0.0
+    if ruined:
+        n = 0
+        while not equity[n] <= 0.0:
+            n += 1
+    for i in range(min(n, len(cash))):
+        cash[i] = money
+        position_value[i] = units * close[i]
+    return n
+
+
+@in_place
 def simulate(  # noqa: C901, PLR0912
     time: IntArray,
     open_: FloatArray,
@@ -182,6 +222,7 @@ def simulate(  # noqa: C901, PLR0912
     terms_array: Any,
     account_array: Any,
     positions: Any,
+    told: BoolArray,
     equity: FloatArray,
     cash: FloatArray,
     position_value: FloatArray,
@@ -197,14 +238,16 @@ def simulate(  # noqa: C901, PLR0912
     piece.
     """
     n, terms = len(close), terms_array[0]
-    long_entry, long_exit, short_entry, short_exit = signals
     account, position = account_array[0], positions[0]
     account.cash = terms.cash
     same_close, trails = terms.same_close, not isnan(terms.trailing_stop)
     has_levels = trails or not (isnan(terms.stop_loss) and isnan(terms.take_profit))
-    held, end, told = 0, n, False
+    held, end, written = 0, n, 0
+    mark_told(signals, told)
     for i in range(n):
-        if told and not same_close:
+        if i < written:
+            continue
+        if i > 0 and told[i - 1] and not same_close:
             k = i - 1
             side = obey_exits(
                 account, position, terms, orders, trades, time, i, signals, k, open_[i], close[k]
@@ -219,11 +262,10 @@ def simulate(  # noqa: C901, PLR0912
                 follow_levels_inside(account, position, terms, trades, time, i, high[i], low[i])
         if position.order_side != 0.0:
             fill_inside(account, position, terms, trades, time, i, high[i], low[i])
-        told = long_entry[i] | long_exit[i] | short_entry[i] | short_exit[i]
         if account.cash + position.units * close[i] > 0.0:
             if trails:
                 follow_close(position, close[i])
-            if told and same_close and i < n - 1:
+            if told[i] and same_close and i < n - 1:
                 side = obey_exits(
                     account, position, terms, orders, trades, time, i, signals, i, close[i], close[i]
                 )
@@ -242,6 +284,21 @@ def simulate(  # noqa: C901, PLR0912
         equity[i] = worth
         held += position.units != 0.0
         record(i, account, value, cash, position_value)
+        if not told[i] and position.order_side == 0.0 and (position.units == 0.0 or not has_levels):
+            quiet = slice(i + 1, next_told(told, i + 1, n - 1))
+            written = (
+                i
+                + 1
+                + record_quiet(
+                    account.cash,
+                    position.units,
+                    close[quiet],
+                    equity[quiet],
+                    cash[quiet],
+                    position_value[quiet],
+                )
+            )
+            held += (written - i - 1) * (position.units != 0.0)
     figures[11] = equity[n - 1] == 0.0
     market_return = metrics.buy_and_hold_return(close)
     write_figures(account, terms, equity[:end], time, market_return, held, position.units != 0.0, figures)
