@@ -83,6 +83,9 @@ class SymbolSeen(AnswerSchema):
     last = fields.String(required=True)
     prices = fields.String(required=True, validate=OneOf(["adjusted", "raw"]))
     source = fields.Nested(DataSource)
+    version = fields.Integer(
+        metadata={"description": "Of the source's rows; GET /instruments/{symbol}/revisions tells of newer."}
+    )
     sha256 = fields.String(required=True)
 
 

@@ -180,6 +180,10 @@ class BacktestQuery(Page):
     symbol = Text(validate=Length(1, 32))
     tag = Text(validate=Length(1, MAX_TAG_CHARS))
     created_after = UTCTime()
+    revision = QueryInteger(
+        validate=Range(1, 2**63 - 1, error="must be the id of a revision"),
+        metadata={"description": "Finished ones that stood on older data than this revision's."},
+    )
 
 
 class EquityQuery(Page):

@@ -2,11 +2,15 @@
 
 from typing import Any
 
+from flask import g
+
 from cift_core.services import instruments as service
+from cift_core.services import revisions
 from cift_core.stores.postgres import transaction
 from cift_web.database import db, hot_data, stores
-from cift_web.market_schemas import InstrumentAnswer, InstrumentPage, InstrumentQuery, LastPrice
+from cift_web.market_schemas import InstrumentAnswer, InstrumentPage, InstrumentQuery, LastPrice, RevisionPage
 from cift_web.resources import Resource
+from cift_web.schemas import Page
 
 READ = "data:read"
 instruments = Resource(
@@ -43,3 +47,20 @@ def get_last_price(symbol: str) -> dict[str, Any]:
     with transaction(session):
         series = service.last_price(session, symbol)
     return service.read_price(stores().questdb, hot_data(), series)
+
+
+@instruments.operation(
+    "GET", "/<path:symbol>/revisions", access=READ, query=Page(), answer=RevisionPage(), problems=(404,)
+)
+def list_revisions(query: dict[str, Any], symbol: str) -> dict[str, Any]:
+    """List the revisions of a symbol's data
+
+    Newest first: each ingestion that added or changed rows, and which of your finished backtests stood on an
+    older version of these rows (for a key with the scope backtests:read; others get null). All of them:
+    `GET /backtests?revision=`.
+    """
+    session, principal = db.session(), g.principal
+    owner_id = principal.user_id if "backtests:read" in principal.scopes else None
+    service.get_instrument(session, symbol)
+    found, following = revisions.list_revisions(session, owner_id, symbol, **query)
+    return {"items": found, "next": following}

@@ -89,6 +89,39 @@ class LastPrice(AnswerSchema):
     interval = fields.String(required=True, allow_none=True)
 
 
+class Revision(AnswerSchema):
+    """What one ingestion added to a series, or changed in it."""
+
+    id = fields.Integer(required=True)
+    version = fields.Integer(
+        required=True, metadata={"description": "That the series has since; `data` of a backtest names it."}
+    )
+    kind = fields.String(required=True, validate=OneOf(tuple(KINDS)))
+    interval = fields.String(required=True, allow_none=True)
+    ingestion_id = fields.UUID(
+        required=True, allow_none=True, metadata={"description": "null: found changed by the operators."}
+    )
+    time = UTCTime(required=True, metadata={"description": "Since when it can be read."})
+    first = fields.String(required=True, metadata={"description": "Of the rows that are new or changed."})
+    last = fields.String(required=True)
+    rows_added = fields.Integer(required=True)
+    rows_changed = fields.Integer(required=True)
+    backtests_count = fields.Integer(required=True, allow_none=True)
+    backtests = fields.List(
+        fields.UUID(),
+        required=True,
+        allow_none=True,
+        metadata={"description": "Yours that stood on an older version; the newest first, at most 100."},
+    )
+
+
+class RevisionPage(AnswerSchema):
+    """Newest first."""
+
+    items = fields.List(fields.Nested(Revision), required=True)
+    next = fields.String(required=True, allow_none=True)
+
+
 class Bar(AnswerSchema):
     """One bar, labelled by its open."""
 

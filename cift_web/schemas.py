@@ -123,7 +123,7 @@ class QueryInteger(fields.Integer):
     default_error_messages = {"invalid": "must be a whole number"}  # noqa: RUF012
 
     def _validated(self, value: Any) -> int:
-        if not re.fullmatch(r"-?[0-9]{1,9}", str(value)):
+        if not re.fullmatch(r"-?[0-9]{1,18}", str(value)):
             raise self.make_error("invalid")
         return int(value)
 

@@ -193,3 +193,41 @@ def test_two_runners_at_once_migrate_once(url: str, stack: Stack) -> None:
         assert runner.returncode == 0, said
     with connected(url) as (connection, _):
         assert catalog(connection)["columns"]
+
+
+def test_backtests_of_before_versions_have_read_what_their_data_says(url: str) -> None:
+    seen = (
+        '{"first": "2020-01-02T00:00:00Z", "last": "2020-01-09T00:00:00.000000001Z",'
+        ' "source": {"kind": "ticks", "interval": null}}'
+    )
+    made = """
+        WITH owner AS (INSERT INTO users (id, email, password_hash, is_admin, is_active)
+            VALUES (gen_random_uuid(), 'a@example.org', '-', false, true) RETURNING id)
+        INSERT INTO backtests (id, owner_id, status, progress, request, attempt, releases, strategy, symbols,
+            tags, data, result_attempt)
+        SELECT gen_random_uuid(), owner.id, 'succeeded', 1, cast(:request AS jsonb), 1, 0, 's', :symbols,
+            '{}', cast(:data AS jsonb), 1 FROM owner"""
+    one = {"request": '{"interval": "1d", "start": null, "end": "2021-01-01T00:00:00Z"}'}
+    one |= {"symbols": ["A"], "data": '{"first": "2020-01-01T00:00:00Z", "last": "2020-01-03T00:00:00Z"}'}
+    two = {"request": '{"interval": "1m"}', "symbols": ["B", "C"]}
+    two |= {"data": f'{{"symbols": {{"B": {seen}, "C": {seen}}}}}'}
+    with connected(url) as (connection, config):
+        command.upgrade(config, "0006")
+        for row in (one, two):
+            connection.execute(text(made.replace("a@example", f"{row['symbols'][0].lower()}@example")), row)
+        connection.commit()
+        command.upgrade(config, "0009")
+        found = connection.execute(
+            text(
+                "SELECT symbol, kind, interval, version, attempt, begin_ns, end_ns FROM backtest_reads"
+                " ORDER BY symbol"
+            )
+        )
+        day_ns, second_ns = 86_400 * 10**9, 10**9
+        assert [tuple(row) for row in found] == [
+            ("A", "bars", "1d", 0, 1, 18_262 * day_ns, 18_628 * day_ns),
+            *(
+                (name, "ticks", "", 0, 1, 18_263 * day_ns, 18_270 * day_ns + second_ns // 1_000_000)
+                for name in "BC"
+            ),
+        ]

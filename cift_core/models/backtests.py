@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column, relationship
 
@@ -47,3 +47,30 @@ class Backtest(JobColumns, Base):
                 postgresql_where=text("strategy_id IS NOT NULL"),
             ),
         )
+
+
+class BacktestRead(Base):
+    """What an attempt of a backtest read of a symbol: the series, its version before, and the range.
+
+    The range is [begin, end) in nanoseconds since 1970: what was asked for, or where nothing was, what there
+    was. The backtest's row names the attempt that counts.
+    """
+
+    __tablename__ = "backtest_reads"
+    __table_args__ = (
+        CheckConstraint("begin_ns < end_ns", name="range"),
+        # who of an owner stood on an older version of a series
+        Index("ix_backtest_reads_owner_id_symbol", "owner_id", "symbol", "kind", "interval"),
+    )
+
+    backtest_id: Mapped[UUID] = mapped_column(
+        ForeignKey("backtests.id", ondelete="CASCADE"), primary_key=True
+    )
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    symbol: Mapped[str] = mapped_column(primary_key=True)
+    owner_id: Mapped[UUID]
+    kind: Mapped[str]
+    interval: Mapped[str]
+    version: Mapped[int] = mapped_column(BigInteger)
+    begin_ns: Mapped[int] = mapped_column(BigInteger)
+    end_ns: Mapped[int] = mapped_column(BigInteger)

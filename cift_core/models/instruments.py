@@ -10,7 +10,8 @@ class InstrumentSeries(Timestamps, Base):
     """One series: the rows of a symbol in QuestDB of one kind, and of one interval (empty but for bars).
 
     Times are nanoseconds since 1970. While an ingestion writes the series, or after one that died, `settled`
-    is false and the figures are those of before. `revision` is the catalog's when they were last found.
+    is false and the figures are those of before. `revision` is the catalog's when they were last found;
+    `version` counts how often rows were added or changed (`DataRevision`).
     """
 
     __tablename__ = "instrument_series"
@@ -30,6 +31,7 @@ class InstrumentSeries(Timestamps, Base):
     first_ns: Mapped[int | None] = mapped_column(BigInteger)
     last_ns: Mapped[int | None] = mapped_column(BigInteger)
     revision: Mapped[int] = mapped_column(BigInteger, default=0)
+    version: Mapped[int] = mapped_column(BigInteger, default=0, server_default=text("0"))
     settled: Mapped[bool] = mapped_column(default=False)
 
 

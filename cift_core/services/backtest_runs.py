@@ -6,6 +6,7 @@ from typing import Any
 
 from cift_core.clock import utc_now
 from cift_core.engine import ENGINE_VERSION, Execution, Result, run_backtest, run_portfolio
+from cift_core.services import revisions
 from cift_core.services.bars import BarsRead, read_bars, summary
 from cift_core.services.leases import Lease
 from cift_core.services.series import wait_readable, write_series
@@ -22,19 +23,7 @@ def run(stores: Stores, lease: Lease) -> dict[str, Any]:
         JobCancelled, LeaseLost: the job is no longer this worker's.
     """
     claim, request = lease.claim, lease.claim.request
-    read: dict[str, BarsRead] = {}
-    for symbol in request["symbols"]:
-        read[symbol] = read_bars(
-            stores.questdb,
-            symbol,
-            request["interval"],
-            _moment(request.get("start")),
-            _moment(request.get("end")),
-            request.get("prices"),
-            max_bars=stores.settings.max_bars_per_job - sum(len(one.bars) for one in read.values()),
-        )
-        lease.progress = 0.3 * len(read) / len(request["symbols"])
-        lease.check()
+    read, versions = _read(stores, lease)
     result = _simulate(request, read)
     lease.progress = 0.6
     lease.check()
@@ -42,7 +31,7 @@ def run(stores: Stores, lease: Lease) -> dict[str, Any]:
     write_series(stores.questdb, claim.job_id, claim.attempt, recorded_at, request["symbols"], result)
     columns = {
         "metrics": result.metrics,
-        "data": summary(read),
+        "data": summary(read, versions),
         "engine_version": ENGINE_VERSION,
         "result_digest": result.sha256(),
         "result_attempt": claim.attempt,
@@ -50,6 +39,33 @@ def run(stores: Stores, lease: Lease) -> dict[str, Any]:
     }
     wait_readable(stores.questdb)  # QuestDB has applied the series while we computed the digests
     return columns
+
+
+def _read(stores: Stores, lease: Lease) -> tuple[dict[str, BarsRead], dict[str, int]]:
+    """The bars of each symbol, and the versions that what they are from had before it was read."""
+    request = lease.claim.request
+    range_ = start, end = _moment(request.get("start")), _moment(request.get("end"))
+    with stores.postgres.transaction() as session:
+        known = revisions.versions(session, request["symbols"])
+    read: dict[str, BarsRead] = {}
+    for symbol in request["symbols"]:
+        read[symbol] = read_bars(
+            stores.questdb,
+            symbol,
+            request["interval"],
+            start,
+            end,
+            request.get("prices"),
+            max_bars=stores.settings.max_bars_per_job - sum(len(one.bars) for one in read.values()),
+        )
+        lease.progress = 0.3 * len(read) / len(request["symbols"])
+        lease.check()
+    keys = {symbol: (symbol, *one.source.key) for symbol, one in read.items()}
+    versions = {symbol: known.get(key, 0) for symbol, key in keys.items()}
+    with stores.postgres.transaction() as session:
+        reaches = [(keys[symbol], versions[symbol], *one.reach(*range_)) for symbol, one in read.items()]
+        revisions.note_reads(session, lease.claim, reaches)
+    return read, versions
 
 
 def _simulate(request: Mapping[str, Any], read: Mapping[str, BarsRead]) -> Result:

@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from cift_core.engine import Execution
 from cift_core.errors import Conflict, FieldError, InvalidInput
-from cift_core.models import FINAL, Backtest
-from cift_core.services import alerts, jobs
+from cift_core.models import FINAL, Backtest, DataRevision
+from cift_core.services import alerts, jobs, revisions
 from cift_core.services.dispatch import moment_of_dispatch
 from cift_core.services.trading_strategies import Definition, check_definition, resolve, strategy_of
 
@@ -113,6 +113,7 @@ def list_backtests(
     symbol: str | None = None,
     tag: str | None = None,
     created_after: datetime | None = None,
+    revision: int | None = None,
     cursor: str | None = None,
     limit: int = 50,
 ) -> tuple[list[Backtest], str | None]:
@@ -128,6 +129,9 @@ def list_backtests(
         query = query.where(Backtest.tags.contains([tag]))
     if created_after is not None:
         query = query.where(Backtest.created_at > created_after)
+    if revision is not None:
+        stood = revisions.stood_on(owner_id).where(DataRevision.id == revision).subquery()
+        query = query.where(Backtest.id.in_(select(stood.c[1])))
     return jobs.page(session, Backtest, query, cursor, limit)
 
 

@@ -35,6 +35,11 @@ class Source:
     rows: int = 0
 
     @property
+    def key(self) -> tuple[str, str]:
+        """The kind and interval (empty of ticks) as the catalog has them."""
+        return self.kind.name, self.interval or ""
+
+    @property
     def length_ns(self) -> int:
         """How long one row lasts; nothing for a trade."""
         return 0 if self.interval is None else next_open(self.last_ns, self.interval) - self.last_ns

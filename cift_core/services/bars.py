@@ -29,24 +29,39 @@ class BarsRead:
     prices: Prices
     source: Source
 
-    def summary(self) -> dict[str, Any]:
-        """Rows, first and last time, prices, source, and the digest of it all."""
+    def reach(self, start: datetime | None, end: datetime | None) -> tuple[int, int]:
+        """[begin, end) in nanoseconds of the rows of the source that bars of [start, end) stand on.
+
+        Where no bound was given it is that of the bars there were.
+        """
+        interval, (begin_ns, end_ns) = self.bars.interval, range_ns(start, end)
+        if interval is not None and self.source.interval != interval:
+            begin_ns, end_ns = ceil_time(begin_ns, interval), ceil_time(end_ns, interval)
+        first_ns, last_ns = int(self.bars.time[0]), int(self.bars.time[-1])
+        return (
+            first_ns if start is None else begin_ns,
+            next_open(last_ns, str(interval)) if end is None else end_ns,
+        )
+
+    def summary(self, version: int) -> dict[str, Any]:
+        """Rows, first and last time, prices, source and its version, and the digest of it all."""
         return {
             "rows": len(self.bars),
             "first": rfc3339(int(self.bars.time[0])),
             "last": rfc3339(int(self.bars.time[-1])),
             "prices": self.prices,
             "source": self.source.as_json(),
+            "version": version,
             "sha256": self.bars.sha256(),
         }
 
 
-def summary(read: Mapping[str, BarsRead]) -> dict[str, Any]:
+def summary(read: Mapping[str, BarsRead], versions: Mapping[str, int]) -> dict[str, Any]:
     """The `data` of a backtest: what was read of its one symbol; of several what that is together, and each.
 
     Together the digest is the SHA-256 of a line "symbol digest" for each symbol, in the order of the request.
     """
-    each = {symbol: one.summary() for symbol, one in read.items()}
+    each = {symbol: one.summary(versions[symbol]) for symbol, one in read.items()}
     if len(each) == 1:
         return next(iter(each.values()))
     prices = {one["prices"] for one in each.values()}

@@ -59,16 +59,17 @@ def run(stores: Stores, lease: Lease, *, chunk_bytes: int = CHUNK_BYTES) -> dict
     with RecordFile(stores.settings, source, upload_id) as file:
         layout = layout_of(request, file.names())
         kind = layout.kind
-        catalog = CatalogUpdate(stores, kind, request["interval"])
+        catalog = CatalogUpdate(stores, claim.job_id, kind, request["interval"])
         with (
             one_writer(stores.postgres, kind, request["symbol"], lease.check) as check_lock,
             catalog.settling(),
         ):
-            writer = MarketWriter(stores.questdb, claim.job_id, kind, request["interval"])
+            writer = MarketWriter(
+                stores.questdb, claim.job_id, kind, request["interval"], tell=catalog.expect
+            )
             _forget_rejects(stores, claim)
             for parsed in _chunks(file, layout, lease, chunk_bytes, until=0.99):
                 check_lock()
-                catalog.expect(parsed.rows.symbols)
                 _record(stores, claim, tally, parsed, writer.write(parsed.rows), conflict_of(kind))
             if tally.rows_read == 0:
                 raise InvalidInput("no_records", "The file has no records.")

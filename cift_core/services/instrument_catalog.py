@@ -1,18 +1,21 @@
 """The catalog of instruments, kept true by those who write market data."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import case, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from cift_core.errors import InvalidInput, JobCancelled
 from cift_core.logs import logger
 from cift_core.models import InstrumentCatalog, InstrumentSeries
+from cift_core.services import revisions
 from cift_core.services.market_kinds import BARS, KINDS, Kind
 from cift_core.services.market_writes import VISIBLE_TIMEOUT_S, one_writer
+from cift_core.services.revisions import Change, Key
 from cift_core.stores import Stores
 from cift_core.stores.questdb import QuestDBPool
 
@@ -31,8 +34,9 @@ class CatalogUpdate:
     Used under the lock of `one_writer`, so that no other changes these series meanwhile.
     """
 
-    def __init__(self, stores: Stores, kind: Kind, interval: str | None) -> None:
+    def __init__(self, stores: Stores, ingestion_id: UUID, kind: Kind, interval: str | None) -> None:
         self._stores = stores
+        self._ingestion_id = ingestion_id
         self._kind = kind
         self._interval = interval or ""
         self._symbols: set[str] = set()
@@ -50,21 +54,23 @@ class CatalogUpdate:
             raise
         self._settle()
 
-    def expect(self, symbols: Iterable[str]) -> None:
-        """Note, before they are written, that series of these symbols change."""
-        new = set(symbols) - self._symbols
-        if new:
-            keys = [(symbol, self._kind.name, self._interval) for symbol in sorted(new)]
-            with self._stores.postgres.transaction() as session:
-                _unsettle(session, keys)
-            self._symbols |= new
+    def expect(self, chunk: int, changes: Sequence[Change]) -> None:
+        """Note, before it is written, what a chunk changes; `chunk` is the same when it is read again."""
+        new = {change.symbol for change in changes} - self._symbols
+        with self._stores.postgres.transaction() as session:
+            if new:
+                _unsettle(session, self._keys(new))
+            revisions.tell(session, self._ingestion_id, self._kind, self._interval, chunk, changes)
+        self._symbols |= new
+
+    def _keys(self, symbols: Iterable[str]) -> list[Key]:
+        return [(symbol, self._kind.name, self._interval) for symbol in sorted(symbols)]
 
     def _settle(self) -> None:
-        keys = [(symbol, self._kind.name, self._interval) for symbol in sorted(self._symbols)]
-        settle(self._stores, self._kind, keys)
+        settle(self._stores, self._kind, self._keys(self._symbols))
 
 
-def settle(stores: Stores, kind: Kind, keys: Sequence[tuple[str, str, str]]) -> None:
+def settle(stores: Stores, kind: Kind, keys: Sequence[Key]) -> None:
     """Put into the catalog what QuestDB holds of these series; under the lock of `one_writer`.
 
     Raises:
@@ -100,23 +106,44 @@ def settle_left(stores: Stores) -> int:
 
 
 def rebuild(stores: Stores) -> int:
-    """How many series the catalog has, found anew from all that QuestDB holds; waits for every writer."""
+    """How many series the catalog has, found anew from all that QuestDB holds; waits for every writer.
+
+    A series that is other than the catalog said has a new version, by no ingestion.
+    """
     count = 0
     for kind in KINDS.values():
         with one_writer(stores.postgres, kind, None, lambda: None):
             stores.questdb.wait_visible(kind.name, timeout_s=VISIBLE_TIMEOUT_S)
             found = _figures(stores.questdb, kind, ())
             with stores.postgres.transaction() as session:
-                query = select(InstrumentSeries).where(InstrumentSeries.kind == kind.name)
-                known = {(series.symbol, series.interval) for series in session.scalars(query)}
-                keys = sorted(known | set(found))
+                known = _known(session, kind)
+                keys = sorted({*known, *found})
                 rows = [
                     (symbol, kind.name, interval, *found.get((symbol, interval), (0, None, None)))
                     for symbol, interval in keys
                 ]
+                _note_untold(session, known, rows)
                 _store(session, rows)
             count += len(found)
     return count
+
+
+def _known(session: Session, kind: Kind) -> dict[tuple[str, str], InstrumentSeries]:
+    query = select(InstrumentSeries).where(InstrumentSeries.kind == kind.name)
+    return {(series.symbol, series.interval): series for series in session.scalars(query)}
+
+
+def _note_untold(
+    session: Session, known: Mapping[tuple[str, str], InstrumentSeries], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    for symbol, kind, interval, *figures in rows:
+        series = known.get((symbol, interval))
+        if series is not None and not series.settled:
+            continue  # whoever wrote it told of it
+        before = (0, None, None) if series is None else (series.rows, series.first_ns, series.last_ns)
+        if tuple(figures) != before:
+            _unsettle(session, [(symbol, kind, interval)])
+            revisions.untold(session, (symbol, kind, interval), before, tuple(figures))
 
 
 class _Busy(Exception):
@@ -138,7 +165,7 @@ def _figures(questdb: QuestDBPool, kind: Kind, symbols: Sequence[str]) -> Figure
     }
 
 
-def _unsettle(session: Session, keys: Sequence[tuple[str, str, str]]) -> None:
+def _unsettle(session: Session, keys: Sequence[Key]) -> None:
     rows = [dict(zip(("symbol", "kind", "interval"), key, strict=True)) | _new() for key in keys]
     statement = insert(InstrumentSeries).on_conflict_do_update(
         index_elements=["symbol", "kind", "interval"], set_={"settled": False}
@@ -161,9 +188,13 @@ def _store(session: Session, rows: Sequence[tuple[Any, ...]]) -> None:
     changed = {
         name: statement.excluded[name] for name in ("rows", "first_ns", "last_ns", "settled", "revision")
     }
-    session.execute(
-        statement.on_conflict_do_update(index_elements=["symbol", "kind", "interval"], set_=changed), values
+    newer = case((revisions.unsettled(), 1), else_=0)
+    upsert = statement.on_conflict_do_update(
+        index_elements=["symbol", "kind", "interval"],
+        set_={**changed, "version": InstrumentSeries.version + newer},
     )
+    session.execute(upsert, values)
+    revisions.settle(session, [row[:3] for row in rows])
 
 
 def _new() -> dict[str, Any]:

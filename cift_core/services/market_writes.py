@@ -1,7 +1,7 @@
 """Market data into QuestDB, exactly once in effect: compared with what is stored, written, counted there."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,15 +14,17 @@ from cift_core.errors import InvalidInput, StoreUnavailable
 from cift_core.services.market_kinds import SIDES, Kind
 from cift_core.services.market_reads import Series, read_pages, value_columns
 from cift_core.services.market_rows import MarketRows
+from cift_core.services.revisions import Change, days_of
 from cift_core.services.seen_keys import SeenKeys, positions
 from cift_core.stores.advisory_locks import Lock, hold
 from cift_core.stores.postgres import PostgresPool
 from cift_core.stores.questdb import QuestDBPool
 from cift_core.stores.questdb_batches import Rows
 
+Tell = Callable[[int, Sequence[Change]], None]
 VISIBLE_TIMEOUT_S = 120.0
 PAGE_ROWS = 50_000
-_WRITE, _OWN, _DUPLICATE, _CONFLICT = range(4)
+_ADD, _CHANGE, _OWN, _DUPLICATE, _CONFLICT = range(5)
 _COUNT = "SELECT count() FROM {table} WHERE ingestion_id = %s AND {where}"
 
 
@@ -57,14 +59,18 @@ class MarketWriter:
     Of two rows of the file with one key, the first is taken; the second is a duplicate when it is equal, else
     a conflict. A stored row that is equal is not written again: it is a duplicate, unless this same ingestion
     wrote it (in an attempt that did not finish). One that differs is replaced: a correction. Rows that have
-    no number of their own get their ordinal among the file's rows of the same symbol and time.
+    no number of their own get their ordinal among the file's rows of the same symbol and time. `tell` hears
+    of each chunk (by its first place in the file) what it will change before a row of it is written.
     """
 
-    def __init__(self, questdb: QuestDBPool, ingestion_id: UUID, kind: Kind, interval: str | None) -> None:
+    def __init__(
+        self, questdb: QuestDBPool, ingestion_id: UUID, kind: Kind, interval: str | None, tell: Tell
+    ) -> None:
         self._questdb = questdb
         self._ingestion_id = str(ingestion_id)
         self._kind = kind
         self._interval = interval
+        self._tell = tell
         self._seen: dict[str, SeenKeys] = defaultdict(SeenKeys)
         self.first_ns: int | None = None
         self.last_ns: int | None = None
@@ -91,10 +97,13 @@ class MarketWriter:
             outcome[heads[part]], taken[heads[part]] = self._judge(rows.take(heads[part]))
         again = np.where(_equal(rows.values, taken[leader]), _DUPLICATE, _CONFLICT)
         outcome = np.where(leads, outcome, again)
-        self._send(rows.take(outcome == _WRITE))
+        changes = list(_changes_by_symbol(rows, codes, outcome))
+        if changes:
+            self._tell(int(rows.places.min()), changes)
+        self._send(rows.take(outcome <= _CHANGE))
         self._note_range(rows)
         return Outcome(
-            written=int(np.isin(outcome, (_WRITE, _OWN)).sum()),
+            written=int((outcome <= _OWN).sum()),
             duplicate=int((outcome == _DUPLICATE).sum()),
             conflicts=np.sort(rows.places[outcome == _CONFLICT]),
         )
@@ -148,9 +157,10 @@ class MarketWriter:
         if again.any():
             self._wait_visible()
         seen.add(rows.times_ns[~again], rows.numbers[~again])
-        outcome, taken = np.where(again, _CONFLICT, _WRITE), rows.values.copy()
+        outcome, taken = np.where(again, _CONFLICT, _ADD), rows.values.copy()
         for which, stored, own in self._stored(rows):
             equal = _equal(rows.values[which], stored)
+            outcome[which[~equal & ~again[which]]] = _CHANGE
             outcome[which[equal]] = np.where(own & ~again[which], _OWN, _DUPLICATE)[equal]
             taken[which] = np.where(again[which, np.newaxis], stored, rows.values[which])
         return outcome, taken
@@ -211,6 +221,24 @@ class MarketWriter:
         self._questdb.wait_visible(self._kind.name, timeout_s=VISIBLE_TIMEOUT_S)
 
 
+def _changes_by_symbol(rows: MarketRows, codes: np.ndarray, outcome: np.ndarray) -> Iterator[Change]:
+    """What the rows, in order of symbol and time, change; of a symbol with written rows alone nothing."""
+    (ours,) = np.nonzero(outcome <= _OWN)
+    for part in _runs(codes[ours]):
+        of_symbol = ours[part]
+        new = of_symbol[outcome[of_symbol] <= _CHANGE]
+        times_ns = rows.times_ns[new if len(new) else of_symbol]
+        changed = int((outcome[new] == _CHANGE).sum())
+        yield Change(
+            symbol=str(rows.symbols[of_symbol[0]]),
+            first_ns=int(times_ns[0]),
+            last_ns=int(times_ns[-1]),
+            days=days_of(times_ns),
+            added=len(new) - changed,
+            changed=changed,
+        )
+
+
 def _sides(signs: np.ndarray) -> "pd.Categorical[str]":
     codes = np.select([signs == sign for sign in SIDES.values()], range(len(SIDES)), default=-1)
     return pd.Categorical.from_codes(codes.tolist(), pd.Index(list(SIDES)))
@@ -228,5 +256,7 @@ def _equal(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 
 
 def _runs(codes: np.ndarray) -> Iterator[slice]:
+    if not len(codes):
+        return iter(())
     edges = np.append(np.flatnonzero(np.append(True, np.diff(codes) != 0)), len(codes))
     return (slice(int(start), int(end)) for start, end in pairwise(edges))

@@ -224,7 +224,7 @@ def test_many_bars_are_the_same_as_an_export(
 
     monkeypatch.setattr(QuestDBPool, "export", spied)
     monkeypatch.setattr(market_reads, "FEW_ROWS", 10)
-    assert read(symbol).summary() == whole.summary()
+    assert read(symbol).summary(1) == whole.summary(1)
     assert len(exported) == 1
     for page_rows in (11, 25, 50, 51):
         monkeypatch.setattr(bars_module, "PAGE_ROWS", page_rows)
@@ -294,11 +294,12 @@ def test_a_symbol_is_a_value_and_never_a_part_of_the_query(store: Store, read: R
 
 def test_the_summary_says_exactly_what_was_read(store: Store, read: Read) -> None:
     found = read(store(3, first=FIRST + US))
-    assert found.summary() == {
+    assert found.summary(7) == {
         "rows": 3,
         "first": "2024-01-01T00:00:00.000001Z",
         "last": "2024-01-03T00:00:00.000001Z",
         "prices": "adjusted",
         "source": {"kind": "bars", "interval": "1d"},
+        "version": 7,
         "sha256": found.bars.sha256(),
     }

@@ -79,7 +79,7 @@ def test_all_intervals_equal_an_independent_computation_to_the_last_digit(
         columns = (bars.time, bars.open, bars.high, bars.low, bars.close, bars.volume)
         assert [list(row) for row in zip(*(c.tolist() for c in columns), strict=True)] == wanted
         assert (bars.interval, found.prices) == (interval, "raw")
-        assert found.summary()["source"] == {"kind": "ticks", "interval": None}
+        assert found.summary(1)["source"] == {"kind": "ticks", "interval": None}
     assert len(read("tick").bars) < len(trades)
 
 
