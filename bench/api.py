@@ -56,10 +56,10 @@ def measure(api: Api, select_one: load.Load, finished_id: str) -> dict[str, floa
     bare = load.run(select_one, seconds=LOAD_S)
     reads = load.run(api.load(f"/{finished_id}"), seconds=LOAD_S)
     burst = _burst(api)
-    lists = _lists(api, finished_id)
     with_worker = load.run(api.load(submit=True), seconds=LOAD_S)
     api.stack.stop("worker")
     submits = load.run(api.load(submit=True), seconds=LOAD_S)
+    lists = _lists(api, finished_id)  # last: PostgreSQL clears away 100,000 rows for a while afterwards
     return {
         "select_one_per_s": bare.per_s,
         "reads_per_s": reads.per_s,

@@ -112,7 +112,11 @@ class BacktestAnswer(AnswerSchema):
     error = StoredPart(Failure, required=True, allow_none=True)
     attempt = fields.Integer(required=True)
     task_id = fields.String(required=True, allow_none=True)
-    engine_version = fields.String(required=True, allow_none=True)
+    engine_version = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "And, after a comma, the package that brings the strategy, if one does."},
+    )
     result_digest = fields.String(required=True, allow_none=True)
     tags = fields.List(fields.String(), required=True)
     created_at = UTCTime(required=True)

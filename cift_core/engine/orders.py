@@ -9,25 +9,27 @@ from cift_core.engine.kernel import in_place
 
 MARKET, LIMIT, STOP = range(3)
 ORDER_TYPES: Final = ("market", "limit", "stop")
-# Of long entries, then of short ones: type, price float64[n] (empty: market), bars an order lives.
-Orders = tuple[int, FloatArray, int, int, FloatArray, int]
+# Of long entries, then of short ones: each symbol's type of order (int64[k]), the prices of the symbols'
+# bars one after the other (float64; empty where all are at the market), the bars an order lives (int64[k]).
+Orders = tuple[IntArray, FloatArray, IntArray, IntArray, FloatArray, IntArray]
 
 
 @in_place
-def rests(orders: Orders, side: float) -> bool:
-    """Whether entries of this side (1 long, -1 short) wait for a price."""
-    return (orders[0] if side > 0.0 else orders[3]) != MARKET
+def rests(orders: Orders, symbol: int, side: float) -> bool:
+    """Whether a symbol's entries of this side (1 long, -1 short) wait for a price."""
+    types = orders[0] if side > 0.0 else orders[3]
+    return bool(types[symbol] != MARKET)
 
 
 @in_place
 def place(position: Any, orders: Orders, signal_bar: int, side: float, signal_close: float) -> None:
     """Puts the order of a signal in the place of the one that rests, if any; a NaN price is no order."""
-    kind, prices, good_for = orders[3:] if side < 0.0 else orders[:3]
+    types, prices, lifetimes = orders[3:] if side < 0.0 else orders[:3]
     if not isnan(prices[signal_bar]):
         position.order_side = side
-        position.order_type = kind
+        position.order_type = types[position.symbol]
         position.order_price = prices[signal_bar]
-        position.order_last_bar = signal_bar + good_for
+        position.order_last_bar = signal_bar + lifetimes[position.symbol]
         position.order_close = signal_close
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from cift_core.engine import metrics
 from cift_core.engine.account import ACCOUNT, POSITION, TRADE
-from cift_core.engine.bars import Bars
+from cift_core.engine.bars import Bars, BoolArray
 from cift_core.engine.execution import Execution
 from cift_core.engine.panel import Panel
 from cift_core.engine.run import (
@@ -18,7 +18,7 @@ from cift_core.engine.run import (
     open_position,
     placed_orders,
 )
-from cift_core.engine.signals import EntryOrder, Signals
+from cift_core.engine.signals import Signals
 from cift_core.engine.simulate import FIGURES
 from cift_core.engine.simulate_portfolio import simulate_portfolio
 from cift_core.engine.strategy import Params, Series, Strategy
@@ -50,16 +50,16 @@ def run_portfolio(
     panel = Panel(bars)
     ppy = bars_per_year(panel, execution)
     n, k = panel.at.shape
-    signals, weights = _NO_SIGNALS, np.empty((0, k))
+    signals, weights = [_NO_SIGNALS] * k, np.empty((0, k))
     if strategy.weigh is None:
-        signals = _joined([strategy.signals(Series(one), full) for one in bars.values()])
+        signals = [strategy.signals(Series(one), full) for one in bars.values()]
     else:
         weights = strategy.weights(panel, full)
     account, positions = np.zeros(1, ACCOUNT), np.zeros(k, POSITION)
     positions["symbol"] = np.arange(k)
     times, closes = panel.times(), panel.column("close")
     columns = times, panel.column("open"), panel.column("high"), panel.column("low"), closes
-    asked = signals.flags, placed_orders(signals, execution), weights
+    asked = _joined(signals), placed_orders(signals, execution), weights
     state = execution.terms(start_cash, ppy, symbols=k), account, positions
     equity, cash_curve, position_value, drawdown = np.empty((4, n))
     curves = equity, cash_curve, position_value
@@ -83,22 +83,6 @@ def run_portfolio(
     )
 
 
-def _joined(signals: Sequence[Signals]) -> Signals:
+def _joined(signals: Sequence[Signals]) -> tuple[BoolArray, ...]:
     """The signals of several symbols, one after the other."""
-    return Signals(
-        np.concatenate([one.long_entry for one in signals]),
-        np.concatenate([one.long_exit for one in signals]),
-        np.concatenate([one.short_entry for one in signals]),
-        np.concatenate([one.short_exit for one in signals]),
-        _joined_orders([one.long_order for one in signals]),
-        _joined_orders([one.short_order for one in signals]),
-    )
-
-
-def _joined_orders(orders: Sequence[EntryOrder | None]) -> EntryOrder | None:
-    placed = [order for order in orders if order is not None]
-    if not placed:
-        return None
-    if len(placed) != len(orders) or len({(order.type, order.good_for) for order in placed}) != 1:
-        raise TypeError("a strategy must place its orders alike for all symbols")
-    return placed[0]._replace(price=np.concatenate([order.price for order in placed]))
+    return tuple(np.concatenate(flags) for flags in zip(*(one.flags for one in signals), strict=True))

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, nan
 from typing import Any, Final
 
 import numpy as np
@@ -84,7 +85,7 @@ def run_backtest(
     columns = bars.time, bars.open, bars.high, bars.low, bars.close
     curves = equity, cash_curve, position_value
     told = np.empty(n, np.bool_)
-    orders = placed_orders(signals, execution)
+    orders = placed_orders([signals], execution)
     simulate(*columns, signals.flags, orders, terms, account, positions, told, *curves, trades, figures)
     metrics.write_drawdowns(equity, start_cash, drawdown)
     trades.resize(int(figures[0]), refcheck=False)
@@ -101,17 +102,34 @@ def run_backtest(
     )
 
 
-def placed_orders(signals: Signals, execution: Execution) -> Orders:
-    """How the entries of each side are placed, as `simulate` reads it."""
-    return *_placed(signals.long_order, execution), *_placed(signals.short_order, execution)
+def placed_orders(signals: Sequence[Signals], execution: Execution) -> Orders:
+    """How the entries of each symbol and side are placed, as the simulation reads it."""
+    longs, shorts = [one.long_order for one in signals], [one.short_order for one in signals]
+    lengths = [len(one.long_entry) for one in signals]
+    return *_placed(longs, lengths, execution), *_placed(shorts, lengths, execution)
 
 
-def _placed(order: EntryOrder | None, execution: Execution) -> tuple[int, FloatArray, int]:
-    if order is None:
-        return MARKET, _NO_PRICES, 0
-    good_for = execution.good_for if order.good_for is None else order.good_for
-    # one array type, or the kernel would be compiled once more for read-only prices
-    return ORDER_TYPES.index(order.type), np.require(order.price, requirements=["C", "W"]), good_for
+def _placed(
+    orders: Sequence[EntryOrder | None], lengths: Sequence[int], execution: Execution
+) -> tuple[IntArray, FloatArray, IntArray]:
+    types = np.array([order_type(order) for order in orders])
+    lifetimes = np.array([lifetime(order, execution) for order in orders])
+    if all(order is None for order in orders):
+        return types, _NO_PRICES, lifetimes
+    prices = [
+        np.full(length, nan) if order is None else order.price
+        for order, length in zip(orders, lengths, strict=True)
+    ]
+    return types, np.concatenate(prices), lifetimes
+
+
+def order_type(order: EntryOrder | None) -> int:
+    return MARKET if order is None else ORDER_TYPES.index(order.type)
+
+
+def lifetime(order: EntryOrder | None, execution: Execution) -> int:
+    """How many bars an entry waits for its price."""
+    return execution.good_for if order is None or order.good_for is None else order.good_for
 
 
 def named_figures(figures: FloatArray, ppy: float | None) -> dict[str, Any]:

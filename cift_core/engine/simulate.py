@@ -135,7 +135,7 @@ def obey_exits(
     side = 1.0 if go_long else (-1.0 if go_short else 0.0)
     if side * position.units > 0.0:
         side = 0.0
-    waits = side != 0.0 and rests(orders, side)
+    waits = side != 0.0 and rests(orders, position.symbol, side)
     if waits:  # what it is against stays until it fills, but for an exit
         ends_long, ends_short = long_exit[k], short_exit[k]
     if (position.units > 0.0 and ends_long) or (position.units < 0.0 and ends_short):

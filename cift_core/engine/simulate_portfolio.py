@@ -254,7 +254,9 @@ def simulate_portfolio(  # noqa: C901, PLR0912, PLR0915
     for s in range(k):
         marks[s] = targets[s] = nan
     has_levels = not (isnan(terms.stop_loss) and isnan(terms.take_profit) and isnan(terms.trailing_stop))
-    inside = has_levels or rests(orders, 1.0) or rests(orders, -1.0)
+    inside = has_levels
+    for s in range(k):
+        inside = inside or rests(orders, s, 1.0) or rests(orders, s, -1.0)
     latest = np.zeros(k, np.int64)
     held, end = 0, n
     for j in range(n):

@@ -109,7 +109,7 @@ class Strategy:
     float64[n, k]: the share of the equity that each of k symbols is to have from the next open on, below 0
     for short, NaN to leave it as it is; what it says at i must depend on rows 0..i of the panel only.
     `stops(params)` gives those of `stop_loss`, `take_profit` and `trailing_stop` that the strategy brings
-    along: they win over those of `Execution`.
+    along: they win over those of `Execution`; None is none of its own.
     """
 
     name: str
@@ -195,7 +195,10 @@ class Strategy:
         ]
         if errors:
             raise InvalidInput("invalid_execution", "; ".join(e.detail for e in errors), errors)
-        return execution if self.stops is None else replace(execution, **self.stops(params))
+        if self.stops is None:
+            return execution
+        own = {name: stop for name, stop in self.stops(params).items() if stop is not None}
+        return replace(execution, **own)
 
 
 def _require_object(params: object) -> None:

@@ -13,8 +13,7 @@ from cift_core.engine.account import ACCOUNT, POSITION, TRADE
 from cift_core.engine.bars import Bars, BoolArray, FloatArray, IntArray
 from cift_core.engine.execution import TERMS, Execution
 from cift_core.engine.kernel import in_place
-from cift_core.engine.orders import MARKET
-from cift_core.engine.run import COUNTS, FLAGS, bars_per_year, checked_cash, placed_orders
+from cift_core.engine.run import COUNTS, FLAGS, bars_per_year, checked_cash, lifetime, order_type
 from cift_core.engine.signals import Signals
 from cift_core.engine.simulate import FIGURES, simulate
 from cift_core.engine.strategy import Params, Series, Strategy
@@ -87,11 +86,10 @@ class _Block:
         """Fill in run k."""
         for j, flag in enumerate(signals.flags):
             self._flags[k, j] = flag
-        orders = placed_orders(signals, execution)
-        for side, (kind, prices, lifetime) in enumerate((orders[:3], orders[3:])):
-            self._types[k, side], self._lifetimes[k, side] = kind, lifetime
-            if kind != MARKET:
-                self._prices[k, side] = prices
+        for side, order in enumerate((signals.long_order, signals.short_order)):
+            self._types[k, side], self._lifetimes[k, side] = order_type(order), lifetime(order, execution)
+            if order is not None:
+                self._prices[k, side] = order.price
         self._terms[k] = terms[0]
 
 
@@ -117,7 +115,8 @@ def _simulate_block(
 ) -> None:
     for k in range(len(table)):
         signals = flags[k, 0], flags[k, 1], flags[k, 2], flags[k, 3]
-        orders = types[k, 0], prices[k, 0], lifetimes[k, 0], types[k, 1], prices[k, 1], lifetimes[k, 1]
+        longs = types[k, 0:1], prices[k, 0], lifetimes[k, 0:1]
+        shorts = types[k, 1:2], prices[k, 1], lifetimes[k, 1:2]
         state = accounts[k : k + 1], positions[k : k + 1]
         simulate(
             time,
@@ -126,7 +125,7 @@ def _simulate_block(
             low,
             close,
             signals,
-            orders,
+            longs + shorts,
             terms[k : k + 1],
             state[0],
             state[1],

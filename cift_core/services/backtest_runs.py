@@ -12,6 +12,7 @@ from cift_core.services.leases import Lease
 from cift_core.services.series import wait_readable, write_series
 from cift_core.services.trading_strategies import strategy_of
 from cift_core.stores import Stores
+from cift_core.strategies import ORIGINS
 
 
 def run(stores: Stores, lease: Lease) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def run(stores: Stores, lease: Lease) -> dict[str, Any]:
     columns = {
         "metrics": result.metrics,
         "data": summary(read, versions),
-        "engine_version": ENGINE_VERSION,
+        "engine_version": computed_by(request["strategy"]),
         "result_digest": result.sha256(),
         "result_attempt": claim.attempt,
         "recorded_at": recorded_at,
@@ -66,6 +67,12 @@ def _read(stores: Stores, lease: Lease) -> tuple[dict[str, BarsRead], dict[str, 
         reaches = [(keys[symbol], versions[symbol], *one.reach(*range_)) for symbol, one in read.items()]
         revisions.note_reads(session, lease.claim, reaches)
     return read, versions
+
+
+def computed_by(definition: Mapping[str, Any]) -> str:
+    """The engine's version, and the package and version of the strategy where one brings it."""
+    package = None if "rules" in definition else ORIGINS.get(definition["name"])
+    return ENGINE_VERSION if package is None else f"{ENGINE_VERSION}, {package}"
 
 
 def _simulate(request: Mapping[str, Any], read: Mapping[str, BarsRead]) -> Result:

@@ -20,7 +20,7 @@ from cift_core.strategies import (
     sma_cross,
     supertrend,
 )
-from cift_core.strategies.packages import installed
+from cift_core.strategies.packages import installed, origins
 
 SHIPPED: Final[Mapping[str, Strategy]] = MappingProxyType(
     {
@@ -41,6 +41,7 @@ SHIPPED: Final[Mapping[str, Strategy]] = MappingProxyType(
     }
 )
 STRATEGIES: Final[Mapping[str, Strategy]] = MappingProxyType({**SHIPPED, **installed(SHIPPED)})
+ORIGINS: Final[Mapping[str, str]] = MappingProxyType(origins())
 
 
 def warm_up() -> None:

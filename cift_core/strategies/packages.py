@@ -33,6 +33,11 @@ def installed(shipped: Iterable[str]) -> dict[str, Strategy]:
     return found
 
 
+def origins() -> dict[str, str]:
+    """For each strategy that a package brings: the package and its version."""
+    return {entry.name: _origin(entry) for entry in entry_points(group=GROUP)}
+
+
 def _load(entry: EntryPoint) -> Strategy:
     try:
         strategy = entry.load()

@@ -66,19 +66,16 @@ def signal_tables(draw: st.DrawFn, n: int) -> np.ndarray[Any, np.dtype[np.bool_]
 
 
 @st.composite
-def entry_orders(draw: st.DrawFn, *symbols: Bars) -> list[EntryOrder | None]:
-    """For each symbol: at the market, or all at a price around each close, on it, or at times none."""
+def entry_orders(draw: st.DrawFn, bars: Bars) -> EntryOrder | None:
+    """At the market, or all at a price around each close, on it, or at times none."""
     kind: Any = draw(st.sampled_from([None, "limit", "stop"]))
     if kind is None:
-        return [None for _ in symbols]
+        return None
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     width, good_for = draw(st.sampled_from([0.0, 0.002, 0.02])), draw(st.none() | st.integers(1, 30))
-    orders: list[EntryOrder | None] = []
-    for bars in symbols:
-        price = bars.close * (1 + width * random.standard_normal(len(bars)))
-        price[random.random(len(bars)) < 0.1] = np.nan
-        orders.append(EntryOrder(kind, price, good_for))
-    return orders
+    price = bars.close * (1 + width * random.standard_normal(len(bars)))
+    price[random.random(len(bars)) < 0.1] = np.nan
+    return EntryOrder(kind, price, good_for)
 
 
 def assert_equal(result: Result, run: reference.Run, bars: Bars) -> None:
@@ -120,7 +117,7 @@ def test_kernel_equals_reference(data: st.DataObject) -> None:
     bars, execution = data.draw(real_bars()), data.draw(executions())
     table = data.draw(signal_tables(len(bars)))
     cash = data.draw(st.sampled_from([300.0, 10_000.0, 1e6]))
-    (long_order,), (short_order,) = data.draw(entry_orders(bars)), data.draw(entry_orders(bars))
+    long_order, short_order = data.draw(entry_orders(bars)), data.draw(entry_orders(bars))
     strategy = given_signals(table, long_order, short_order)
     result = run_backtest(bars, strategy, {}, execution, cash=cash)
     orders = {1: long_order, -1: short_order}

@@ -103,7 +103,7 @@ def assert_one_at_a_time(result: Result) -> None:
 def test_the_books_of_one_symbol_balance(data: st.DataObject) -> None:
     bars, execution, cash = data.draw(real_bars()), data.draw(executions()), data.draw(CASH)
     table = data.draw(signal_tables(len(bars)))
-    (long_order,), (short_order,) = data.draw(entry_orders(bars)), data.draw(entry_orders(bars))
+    long_order, short_order = data.draw(entry_orders(bars)), data.draw(entry_orders(bars))
     result = run_backtest(bars, given_signals(table, long_order, short_order), {}, execution, cash=cash)
     assert_sound(result, cash)
     assert_one_at_a_time(result)
@@ -132,7 +132,7 @@ def test_a_power_of_two_scales_the_money_and_nothing_else(data: st.DataObject, p
     by = 2.0**power  # exact in binary, so every rounding is the same
     bars, execution, cash = data.draw(real_bars()), data.draw(executions()), data.draw(CASH)
     table = data.draw(signal_tables(len(bars)))
-    (long_order,), (short_order,) = data.draw(entry_orders(bars)), data.draw(entry_orders(bars))
+    long_order, short_order = data.draw(entry_orders(bars)), data.draw(entry_orders(bars))
     one = run_backtest(bars, given_signals(table, long_order, short_order), {}, execution, cash=cash)
     strategy = given_signals(table, *scaled_orders((long_order, short_order), by))
     other = run_backtest(scaled(bars, by), strategy, {}, scaled_execution(execution, by), cash=cash * by)
@@ -180,7 +180,7 @@ def fixed_units(data: st.DataObject, **fields: Any) -> Execution:
 def test_higher_costs_never_pay(data: st.DataObject) -> None:
     bars, execution = data.draw(real_bars()), fixed_units(data)
     table = data.draw(signal_tables(len(bars)))
-    strategy = given_signals(table, *(data.draw(entry_orders(bars))[0] for _ in range(2)))
+    strategy = given_signals(table, *(data.draw(entry_orders(bars)) for _ in range(2)))
     one = run_backtest(bars, strategy, {}, execution, cash=RICH)
     cost = data.draw(st.sampled_from(["commission_rate", "commission_fixed", "slippage_rate"]))
     dearer = replace(execution, **{cost: getattr(execution, cost) + 0.001})
@@ -198,7 +198,7 @@ def test_two_parts_that_meet_flat_are_the_whole(data: st.DataObject) -> None:
     n, cut = len(bars), data.draw(st.integers(2, len(bars) - 1))
     execution, table = fixed_units(data), data.draw(signal_tables(n))
     table[:, cut - 2], table[:, cut - 1] = [False, True, False, True], False  # leave everything, ask nothing
-    orders = [data.draw(entry_orders(bars))[0] for _ in range(2)]
+    orders = [data.draw(entry_orders(bars)) for _ in range(2)]
 
     def run(start: int, stop: int) -> Result:
         own = [order and order._replace(price=order.price[start:stop]) for order in orders]
@@ -233,7 +233,7 @@ def test_in_a_mirror_longs_are_shorts(data: st.DataObject) -> None:
         close_at_end=data.draw(st.booleans()),
     )
     table = data.draw(signal_tables(len(bars)))
-    long_order, short_order = (data.draw(entry_orders(bars))[0] for _ in range(2))
+    long_order, short_order = (data.draw(entry_orders(bars)) for _ in range(2))
     long_order, short_order = (
         order and order._replace(price=on_a_grid(order.price)) for order in (long_order, short_order)
     )

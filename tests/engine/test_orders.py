@@ -189,10 +189,11 @@ def test_what_is_no_order_is_the_strategys_defect(wrong: EntryOrder) -> None:
 def test_stops_of_the_strategy_win_over_those_of_the_execution() -> None:
     bars = bars_from(SIGNAL, QUIET, (100, 101, 90, 92), QUIET)
     plain = given_signals(LONG)
-    own = type(plain)(**{**vars(plain), "stops": lambda _: {"stop_loss": 0.02}})
+    own = type(plain)(**{**vars(plain), "stops": lambda _: {"stop_loss": 0.02, "take_profit": None}})
     execution = Execution(stop_loss=0.05, take_profit=0.5)
     for strategy, price in ((plain, 95.0), (own, 98.0)):
         result = run_backtest(bars, strategy, {}, execution, cash=1_000.0)
         assert [row[3:] for row in fills(result)] == [(2, price, "stop_loss")]
+        assert strategy.execution(execution, {}).take_profit == 0.5
         swept = run_sweep(bars, strategy, [{}], execution, cash=1_000.0)
         assert swept["final_equity"][0] == result.metrics["final_equity"]

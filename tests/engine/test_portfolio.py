@@ -94,6 +94,25 @@ def test_a_stop_inside_the_bar_pays_for_a_limit_that_is_reached_in_it() -> None:
     assert shown(result)[1][:5] == (0, "long", 105.55555555, 9.0, 9.0)
 
 
+def test_each_symbol_places_its_orders_in_its_own_way() -> None:
+    panel = {
+        "A": at_prices(10, 10, 9, 9, 12),
+        "B": at_prices(10, 11, 9, 9, 12),
+        "C": at_prices(10, 10, 11, 12, 12),
+        "D": at_prices(10, 10, 10, 9, 12),
+    }
+    limit = EntryOrder("limit", np.full(5, 9.0), good_for=2)
+    signals: list[dict[str, Any]] = [
+        {"long_entry": [0], "orders": {"long_order": limit}},
+        {"long_entry": [0], "short_entry": [2]},
+        {"long_entry": [0], "orders": {"long_order": EntryOrder("stop", np.full(5, 10.5), good_for=3)}},
+        {"long_entry": [0], "orders": {"long_order": limit}},
+    ]
+    result = run(panel, signals, size={"type": "units", "value": 1}, allow_short=True)
+    fills = sorted((symbol, side, entry) for symbol, side, _, entry, *_ in shown(result))
+    assert fills == [(0, "long", 9.0), (1, "long", 11.0), (1, "short", 9.0), (2, "long", 11.0)]
+
+
 def test_an_equal_share_of_the_equity_is_the_default() -> None:
     panel = {name: at_prices(10, 10, 20) for name in "ABCD"}
     result = run(panel, [{"long_entry": [0]}] * 4)

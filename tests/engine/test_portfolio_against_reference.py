@@ -49,9 +49,10 @@ def panels(draw: st.DrawFn) -> dict[str, Bars]:
 
 @st.composite
 def signals_of(draw: st.DrawFn, panel: dict[str, Bars]) -> list[Signals]:
-    tables = [draw(signal_tables(len(bars))) for bars in panel.values()]
-    orders = draw(entry_orders(*panel.values())), draw(entry_orders(*panel.values()))
-    return [Signals(*table, *both) for table, *both in zip(tables, *orders, strict=True)]
+    return [
+        Signals(*draw(signal_tables(len(bars))), draw(entry_orders(bars)), draw(entry_orders(bars)))
+        for bars in panel.values()
+    ]
 
 
 def first(signals: Signals, n: int) -> Signals:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cift_core.engine import ENGINE_VERSION
 from cift_core.strategies.packages import StrategyPackageError, installed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -15,6 +16,7 @@ RUN = """
 import json
 from flask import Flask
 from cift_core.engine import Execution, run_backtest
+from cift_core.services.backtest_runs import computed_by
 from cift_core.services.trading_strategies import check_definition
 from cift_core.strategies import SHIPPED, STRATEGIES
 from cift_web.strategies import list_strategy_catalog
@@ -28,6 +30,7 @@ told = {
     "catalog": [item for item in catalog if item["name"] not in SHIPPED],
     "submitted": check_definition({"name": "rsi2", "params": {"lower": 5}}),
     "params": result.params,
+    "computed_by": [computed_by({"name": name}) for name in ("rsi2", "sma_cross")],
 }
 print(json.dumps({**told, **result.metrics}))
 """
@@ -83,6 +86,7 @@ def test_the_documented_package_is_installed_and_runs(site: Path) -> None:
     assert [(p["name"], p["default"]) for p in item["params"]] == [("lower", 10), ("trend", 200)]
     assert told["submitted"] == {"name": "rsi2", "params": {"lower": 5.0, "trend": 200}}
     assert told["params"] == {"lower": 10.0, "trend": 100}
+    assert told["computed_by"] == [f"{ENGINE_VERSION}, connors 1.0", ENGINE_VERSION]
     assert told["trades"] > 50
     assert told["win_rate"] > 0.5
 
