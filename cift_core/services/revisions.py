@@ -11,7 +11,20 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import ColumnElement, Integer, Select, and_, case, cast, func, literal, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    literal_column,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import Range, insert
 from sqlalchemy.dialects.postgresql.ranges import MultiRange
 from sqlalchemy.orm import Session
@@ -123,18 +136,13 @@ def untold(session: Session, key: Key, before: Figures, now: Figures) -> None:
 
 
 def unsettled() -> ColumnElement[bool]:
-    """Whether a row of `InstrumentSeries` has revisions that are to be settled."""
-    series = InstrumentSeries
-    return (
-        select(DataRevision.id)
-        .where(
-            DataRevision.symbol == series.symbol,
-            DataRevision.kind == series.kind,
-            DataRevision.interval == series.interval,
-            DataRevision.version.is_(None),
-        )
-        .exists()
-    )
+    """Whether the row of `InstrumentSeries` that a statement updates has revisions that are to be settled."""
+    # by name: SQLAlchemy would join the table again, and so ask for revisions of any series
+    of_series = [
+        getattr(DataRevision, name) == literal_column(f"{InstrumentSeries.__tablename__}.{name}")
+        for name in _SERIES
+    ]
+    return select(DataRevision.id).where(*of_series, DataRevision.version.is_(None)).exists()
 
 
 def settle(session: Session, keys: Sequence[Key]) -> None:

@@ -19,6 +19,8 @@ from cift_core.services import (
     revisions,
 )
 from cift_core.services.leases import Lease
+from cift_core.services.market_kinds import BARS
+from cift_core.services.revisions import Change, days_of
 from tests.services.desk import Desk
 
 HEADER = "time,open,high,low,close\n"
@@ -202,9 +204,13 @@ def test_a_rebuild_of_the_catalog_notes_what_was_changed_behind_its_back(desk: D
     done = backtest(desk)
     instrument_catalog.rebuild(desk.stores)
     assert len(listed(desk)) == 1
+    other = Change(
+        symbol=f"{desk.symbol}B", first_ns=0, last_ns=0, days=days_of(np.array([0])), added=1, changed=0
+    )
     with desk.stores.postgres.transaction() as session:
         series = session.scalars(select(InstrumentSeries).where(InstrumentSeries.symbol == desk.symbol)).one()
         series.rows = 2
+        revisions.tell(session, done.id, BARS, "1d", 1, [other])  # of another series, being written
     instrument_catalog.rebuild(desk.stores)
     found = listed(desk)[0]
     assert (found["version"], found["rows_added"], found["ingestion_id"]) == (2, 1, None)
