@@ -39,6 +39,7 @@ class Settings:
     postgres_url: str
     questdb_pg_url: str
     questdb_http_url: str
+    questdb_import_dir: Path | None
     broker_url: str
     cache_url: str
     data_dir: Path
@@ -112,6 +113,8 @@ def load_settings() -> Settings:
     if problems:
         raise SettingsError(problems)
     values["encryption_keys"] = tuple(_listed(values["encryption_keys"]))
+    import_dir = values["questdb_import_dir"]
+    values["questdb_import_dir"] = Path(import_dir) if import_dir else None
     values["upload_dir"] = values["upload_dir"] or values["data_dir"] / ".uploads"
     return Settings(**values)
 
@@ -143,6 +146,7 @@ def _read(env: Env) -> dict[str, Any]:
         "postgres_url": env.str("CIFT_POSTGRES_URL", validate=_url(postgres)),
         "questdb_pg_url": env.str("CIFT_QUESTDB_PG_URL", validate=_url(postgres)),
         "questdb_http_url": env.str("CIFT_QUESTDB_HTTP_URL", validate=_url({"http", "https"})),
+        "questdb_import_dir": env.str("CIFT_QUESTDB_IMPORT_DIR", "", validate=_absolute_if_any),
         "broker_url": env.str("CIFT_BROKER_URL", validate=_url({"redis", "rediss"})),
         "cache_url": env.str("CIFT_CACHE_URL", validate=_url({"redis", "rediss"})),
         "data_dir": env.path("CIFT_DATA_DIR", validate=_absolute),
@@ -205,6 +209,11 @@ def _url(schemes: set[str]) -> Callable[[str], None]:
 def _absolute(value: Path) -> None:
     if not value.is_absolute():
         raise ValidationError(f"Must be an absolute path, got {str(value)!r}.")
+
+
+def _absolute_if_any(value: str) -> None:
+    if value:
+        _absolute(Path(value))
 
 
 def _secret(value: str) -> None:

@@ -20,6 +20,7 @@ from cift_core.services import (
     jobs,
     retention,
 )
+from cift_core.stores.questdb_imports import remove_left_files
 from cift_tasks.app import app, stores
 from cift_tasks.backtests import enqueue_backtest
 from cift_tasks.ingestions import enqueue_ingestion
@@ -54,8 +55,10 @@ def requeue_stale() -> None:
 
 @app.task(name="cift.maintenance.remove_uploads", throws=StoreUnavailable)  # type: ignore[untyped-decorator]
 def remove_uploads() -> None:
-    """Remove the uploaded files whose ingestion has ended, or never came to be."""
+    """Remove the uploaded files whose ingestion ended, or never came to be, and what dead workers left."""
     opened = stores()
+    if opened.settings.questdb_import_dir is not None:
+        remove_left_files(opened.settings.questdb_import_dir)
     with opened.postgres.transaction() as session:
         ingestions.remove_ended_uploads(session, opened.settings)
 

@@ -25,6 +25,7 @@ GOOD = {
     "CIFT_ENCRYPTION_KEYS": f"{KEYS[0]},{KEYS[1]}",
 }
 DEFAULTS = {
+    "CIFT_QUESTDB_IMPORT_DIR": None,
     "CIFT_UPLOAD_DIR": Path("/srv/cift/.uploads"),
     "CIFT_LOG_LEVEL": "info",
     "CIFT_LOG_FORMAT": "json",
@@ -88,6 +89,7 @@ def test_what_is_required_is_read_and_the_rest_has_its_default() -> None:
 def test_every_value_can_be_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     changed = {
         "CIFT_UPLOAD_DIR": "/tmp/uploads",  # noqa: S108  only a name
+        "CIFT_QUESTDB_IMPORT_DIR": "/tmp/import",  # noqa: S108  only a name
         "CIFT_LOG_LEVEL": "debug",
         "CIFT_LOG_FORMAT": "console",
         **{name: str(value - 1) for name, value in DEFAULTS.items() if isinstance(value, int | float)},

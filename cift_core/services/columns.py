@@ -4,9 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from cift_core.errors import FieldError, did_you_mean
 from cift_core.services.market_kinds import Kind
-from cift_core.services.timestamps import TimeFormat, quoted
+from cift_core.services.timestamps import TimeFormat, quoted, time_type
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,15 @@ class Layout:
     columns: Mapping[str, str]
     symbol: str | None
     time: TimeFormat
+
+    def type_of(self, ours: str) -> pa.DataType:
+        """What one of our columns is read as where the file's text allows it."""
+        if ours == "timestamp":
+            return time_type(self.time)
+        if ours == self.kind.number:
+            return pa.uint64()
+        is_word = ours in ("symbol", "side", "buyer_is_maker")
+        return pa.dictionary(pa.int32(), pa.string()) if is_word else pa.float64()
 
 
 def map_columns(

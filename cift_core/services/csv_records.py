@@ -2,7 +2,8 @@
 
 import csv
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -10,21 +11,27 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from cift_core.errors import InvalidInput
-from cift_core.services.records import Records
+from cift_core.services.records import Records, text_of
 from cift_core.services.text_lines import OK, SHAPE, Lines
-from cift_core.stores.files import Block
+from cift_core.stores.files import MAX_LINE_BYTES, Block
 
 _COMMA = ord(",")
+_HALF_LINE = MAX_LINE_BYTES // 2  # a line that is too long has one of these, counted from the block's start
 
 
-def split_csv(block: Block, column_count: int, wanted: Sequence[int]) -> Records:
+def split_csv(
+    block: Block, column_count: int, wanted: Sequence[int], types: Sequence[pa.DataType] = ()
+) -> Records:
     """The records of a block of CSV lines with `column_count` fields each, and of those the `wanted` ones.
 
-    A record is one line: a quoted field holds no newline (RFC 4180 otherwise).
+    A record is one line: a quoted field holds no newline (RFC 4180 otherwise). The columns are of the `types`
+    where every line is whole and every value of its type or empty, and otherwise text.
 
     Raises:
         InvalidInput: `line_too_long`.
     """
+    if types and (records := _typed(block, column_count, wanted, types)):
+        return records
     lines = Lines(block)
     lines.fault[(lines.fault == OK) & ~_has_right_shape(lines, column_count)] = SHAPE
     good = lines.fault == OK
@@ -35,7 +42,8 @@ def split_csv(block: Block, column_count: int, wanted: Sequence[int]) -> Records
             yield row, _wrong_shape(lines, row, column_count) if wrong_shape else lines.reason(row)
 
     columns = _columns(lines, good, column_count, wanted)
-    return Records(lines.first_line, len(lines), columns, np.flatnonzero(good), faults, lines.raw)
+    rows = np.flatnonzero(good)
+    return Records(lines.first_line, len(lines), columns, rows, faults, lines.raw, text_of(columns))
 
 
 def first_record(block: Block) -> tuple[str, ...]:
@@ -56,6 +64,70 @@ def first_record(block: Block) -> tuple[str, ...]:
     return tuple(field.strip() for field in fields)
 
 
+def _typed(
+    block: Block, column_count: int, wanted: Sequence[int], types: Sequence[pa.DataType]
+) -> Records | None:
+    """The records of a block without a fault in it; None of one that may have any, or is not plain."""
+    if not _is_plain(block.data):
+        return None
+    try:
+        table = _read(block.data, column_count, wanted, types, quote_char=False)
+    except pa.ArrowInvalid:
+        return None
+    if table.num_rows != block.data.count(b"\n"):
+        return None
+    lines = cache(lambda: Lines(block))  # only what is refused needs them
+
+    def text(column: int, row: int) -> str:
+        return lines().line(row).split(b",")[wanted[column]].strip().decode()
+
+    columns = tuple(column.combine_chunks() for column in table.columns)
+    rows = np.arange(table.num_rows)
+    return Records(
+        block.first_line, len(rows), columns, rows, lambda: iter(()), lambda row: lines().raw(row), text
+    )
+
+
+def _is_plain(data: bytes) -> bool:
+    """Whether a block is lines of ASCII without quotes, none empty or too long.
+
+    Arrow reads 0x1F as a number, and an empty line as a record without values.
+    """
+    return (
+        data.isascii()
+        and not any(mark in data for mark in (b'"', b"\0", b"0x", b"0X", b"\n\n", b"\n\r\n"))
+        and not data.startswith((b"\n", b"\r\n"))
+        and (b"\r" not in data or data.count(b"\r") == data.count(b"\r\n"))
+        and all(
+            data.find(b"\n", begin, begin + _HALF_LINE) >= 0
+            for begin in range(0, len(data) - _HALF_LINE, _HALF_LINE)
+        )
+    )
+
+
+def _read(
+    data: bytes,
+    column_count: int,
+    wanted: Sequence[int],
+    types: Sequence[pa.DataType],
+    quote_char: str | Literal[False],
+) -> pa.Table:
+    names = [f"c{index}" for index in range(column_count)]
+    chosen = [names[index] for index in wanted]
+    return arrow_csv.read_csv(
+        pa.BufferReader(data),
+        # one block: the lines were checked, and none is to be split between two
+        read_options=arrow_csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=names),
+        parse_options=arrow_csv.ParseOptions(quote_char=quote_char, ignore_empty_lines=False),
+        convert_options=arrow_csv.ConvertOptions(
+            column_types=dict(zip(chosen, types, strict=True)),
+            include_columns=chosen,
+            null_values=[""],
+            strings_can_be_null=False,
+        ),
+    )
+
+
 def _columns(
     lines: Lines, good: np.ndarray, column_count: int, wanted: Sequence[int]
 ) -> tuple[pa.StringArray, ...]:
@@ -65,20 +137,8 @@ def _columns(
     data = lines.data
     if count < len(good):
         data = lines.bytes[np.repeat(good, np.diff(lines.ends, prepend=-1))].tobytes()
-    names = [f"c{index}" for index in range(column_count)]
-    table = arrow_csv.read_csv(
-        pa.BufferReader(data),
-        # one block: the lines were checked, and none is to be split between two
-        read_options=arrow_csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=names),
-        parse_options=arrow_csv.ParseOptions(
-            quote_char='"' if b'"' in data else False, ignore_empty_lines=False
-        ),
-        convert_options=arrow_csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()),
-            include_columns=[names[index] for index in wanted],
-            strings_can_be_null=False,
-        ),
-    )
+    quote_char: str | Literal[False] = '"' if b'"' in data else False
+    table = _read(data, column_count, wanted, [pa.string()] * len(wanted), quote_char)
     if table.num_rows != count:
         raise InvalidInput(
             "unreadable_csv", f"The lines from {lines.first_line:,} on do not read as one CSV record each."

@@ -19,11 +19,12 @@ from cift_core.services.leases import Lease
 from cift_core.services.market_kinds import Kind
 from cift_core.services.market_rows import ParsedChunk, Reject, parse_rows
 from cift_core.services.market_writes import MarketWriter, Outcome, one_writer
+from cift_core.services.read_ahead import read_ahead
 from cift_core.services.record_files import RecordFile
 from cift_core.stores import Stores
 from cift_core.stores.postgres_copy import copy_rows
 
-CHUNK_BYTES = 4 * 2**20
+CHUNK_BYTES = 8 * 2**20
 MAX_REJECTS = 1_000_000
 CONFLICT = "a {} with this symbol and {} stands earlier in the file with other values; that one counts"
 
@@ -68,9 +69,10 @@ def run(stores: Stores, lease: Lease, *, chunk_bytes: int = CHUNK_BYTES) -> dict
                 stores.questdb, claim.job_id, kind, request["interval"], tell=catalog.expect
             )
             _forget_rejects(stores, claim)
-            for parsed in _chunks(file, layout, lease, chunk_bytes, until=0.99):
-                check_lock()
-                _record(stores, claim, tally, parsed, writer.write(parsed.rows), conflict_of(kind))
+            with read_ahead(_chunks(file, layout, lease, chunk_bytes, until=0.99)) as chunks:
+                for parsed in chunks:
+                    check_lock()
+                    _record(stores, claim, tally, parsed, writer.write(parsed.rows), conflict_of(kind))
             if tally.rows_read == 0:
                 raise InvalidInput("no_records", "The file has no records.")
             if tally.rows_rejected == tally.rows_read:
@@ -87,7 +89,7 @@ def _chunks(
     file: RecordFile, layout: Layout, lease: Lease, chunk_bytes: int, *, until: float
 ) -> Iterator[ParsedChunk]:
     """The file's records, checked; the job's progress is `until` when all are read."""
-    for records in file.chunks(layout.columns, chunk_bytes):
+    for records in file.chunks(layout, chunk_bytes):
         lease.check()
         yield parse_rows(records, layout)
         lease.progress = max(lease.progress, until * file.fraction_read())

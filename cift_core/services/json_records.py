@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from cift_core.errors import InvalidInput
-from cift_core.services.records import Records
+from cift_core.services.records import Records, text_of
 from cift_core.services.text_lines import OK, SHAPE, Lines
 from cift_core.stores.files import Block
 
@@ -42,9 +42,8 @@ def split_json(block: Block, wanted: Sequence[str]) -> Records:
     columns = (
         tuple(map(_column, zip(*taken, strict=True))) if taken else (pa.array([], pa.string()),) * len(wanted)
     )
-    return Records(
-        lines.first_line, len(lines), columns, np.flatnonzero(lines.fault == OK), faults, lines.raw
-    )
+    rows = np.flatnonzero(lines.fault == OK)
+    return Records(lines.first_line, len(lines), columns, rows, faults, lines.raw, text_of(columns))
 
 
 def member_names(block: Block) -> tuple[str, ...]:

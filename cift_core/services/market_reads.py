@@ -67,9 +67,16 @@ def read_pages(
 
 
 def read_long_pages(
-    questdb: QuestDBPool, series: Series, begin_ns: int, end_ns: int, *, page_rows: int
+    questdb: QuestDBPool,
+    series: Series,
+    begin_ns: int,
+    end_ns: int,
+    *,
+    page_rows: int,
+    select: Sequence[str] | None = None,
+    params: tuple[object, ...] = (),
 ) -> Iterator[Page]:
-    """The pages of `read_pages`, the kind's values only; one of more than `FEW_ROWS` comes as an export.
+    """The pages of `read_pages`; one of more than `FEW_ROWS` comes as an export.
 
     Raises:
         StoreUnavailable: QuestDB does not answer.
@@ -83,7 +90,7 @@ def read_long_pages(
         # writable, as those of few rows: for read-only arrays Numba compiles the kernels a second time
         return [np.require(column.to_numpy(), requirements="W") for column in exported.columns]
 
-    yield from _pages(ask, series, begin_ns, end_ns, page_rows, value_columns(series.kind), ())
+    yield from _pages(ask, series, begin_ns, end_ns, page_rows, select or value_columns(series.kind), params)
 
 
 def _pages(

@@ -17,12 +17,14 @@ from cift_core.services.timestamps import Fault, parse_times
 class MarketRows:
     """Good records of one kind in the order of the file, as columns of equal length.
 
-    `symbols` is text (object), `times_ns` int64, `places` int64 (their lines or rows in the file, from 1);
-    `numbers` (int64) tells those of one symbol and time apart, and is -1 until they are numbered; `values`
-    are the kind's as float64[n, k], NaN where one is missing.
+    `names` are the symbols there may be, `codes` each row's index among them; `times_ns` int64, `places`
+    int64 (their lines or rows in the file, from 1); `numbers` (int64) tells those of one symbol and time
+    apart, and is -1 until they are numbered; `values` are the kind's as float64[n, k], NaN where one is
+    missing.
     """
 
-    symbols: np.ndarray
+    names: tuple[str, ...]
+    codes: np.ndarray
     times_ns: np.ndarray
     numbers: np.ndarray
     values: np.ndarray
@@ -31,9 +33,16 @@ class MarketRows:
     def __len__(self) -> int:
         return len(self.times_ns)
 
+    @property
+    def symbols(self) -> list[str]:
+        """The symbols there are, each once."""
+        return [self.names[code] for code in np.flatnonzero(np.bincount(self.codes))]
+
     def take(self, which: np.ndarray) -> "MarketRows":
         """The rows at these indices, or where this mask is true."""
-        return MarketRows(*(column[which] for column in vars(self).values()))
+        codes, times_ns, numbers = self.codes[which], self.times_ns[which], self.numbers[which]
+        values = self.values.T[:, which].T  # each column stays in one piece
+        return MarketRows(self.names, codes, times_ns, numbers, values, self.places[which])
 
     def numbered(self, numbers: np.ndarray) -> "MarketRows":
         """The rows with these numbers."""
@@ -79,20 +88,28 @@ def parse_rows(records: Records, layout: Layout) -> ParsedChunk:
     """The rows of a chunk of records, checked one by one; nothing is repaired."""
     kind, count = layout.kind, len(records.rows)
     columns = dict(zip(layout.columns, records.columns, strict=True))
-    times_ns, faults = parse_times(columns["timestamp"], layout.time, kind.unit_ns)
-    if "symbol" in columns:
-        symbols, found = read_symbols(columns["symbol"])
+    places = {name: place for place, name in enumerate(layout.columns)}
+
+    def text(name: str, row: int) -> str:
+        return records.text(places[name], row)
+
+    times_ns, faults = parse_times(
+        columns["timestamp"], layout.time, kind.unit_ns, lambda row: text("timestamp", row)
+    )
+    if layout.symbol is None:
+        names, codes, found = read_symbols(columns["symbol"], text)
         faults += found
     else:
-        symbols = np.full(count, layout.symbol, dtype=object)
+        names, codes = (layout.symbol,), np.zeros(count, dtype=np.int32)
     numbers = np.full(count, -1 if kind.number else 0, dtype=np.int64)
     if kind.number in columns:
-        numbers, found = read_ids(str(kind.number), columns[str(kind.number)])
+        numbers, found = read_ids(str(kind.number), columns[str(kind.number)], text)
         faults += found
-    values, found = read_values(kind, columns)
+    values, found = read_values(kind, columns, text)
     faults += found
-    rows = MarketRows(symbols, times_ns, numbers, values, records.first_place + records.rows)
-    return ParsedChunk(rows.take(~_any(faults, count)), records, tuple(faults))
+    rows = MarketRows(names, codes, times_ns, numbers, values, records.first_place + records.rows)
+    bad = _any(faults, count)
+    return ParsedChunk(rows.take(~bad) if bad.any() else rows, records, tuple(faults))
 
 
 def _any(faults: Sequence[Fault], count: int) -> np.ndarray:

@@ -8,22 +8,22 @@ from itertools import pairwise
 from uuid import UUID
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 
 from cift_core.errors import InvalidInput, StoreUnavailable
 from cift_core.services.market_kinds import SIDES, Kind
-from cift_core.services.market_reads import Series, read_pages, value_columns
+from cift_core.services.market_reads import Series, read_long_pages, value_columns
 from cift_core.services.market_rows import MarketRows
 from cift_core.services.revisions import Change, days_of
 from cift_core.services.seen_keys import SeenKeys, positions
 from cift_core.stores.advisory_locks import Lock, hold
 from cift_core.stores.postgres import PostgresPool
 from cift_core.stores.questdb import QuestDBPool
-from cift_core.stores.questdb_batches import Rows
+from cift_core.stores.questdb_batches import Columns
 
 Tell = Callable[[int, Sequence[Change]], None]
 VISIBLE_TIMEOUT_S = 120.0
-PAGE_ROWS = 50_000
+PAGE_ROWS = 500_000
 _ADD, _CHANGE, _OWN, _DUPLICATE, _CONFLICT = range(5)
 _COUNT = "SELECT count() FROM {table} WHERE ingestion_id = %s AND {where}"
 
@@ -84,29 +84,25 @@ class MarketWriter:
         """
         if not len(rows):
             return Outcome(0, 0, rows.places)
-        codes, _ = pd.factorize(rows.symbols)
         if rows.numbers[0] < 0:
-            rows = rows.numbered(self._ordinals(rows, codes))
-        order = np.lexsort((rows.numbers, rows.times_ns, codes))  # equal keys stay in the order of the file
-        rows, codes = rows.take(order), codes[order]
-        leads = _changes(codes, rows.times_ns, rows.numbers)
-        leader = np.maximum.accumulate(np.where(leads, np.arange(len(rows)), 0))
-        heads = np.flatnonzero(leads)
-        outcome, taken = np.empty(len(rows), dtype=np.int8), rows.values.copy()
-        for part in _runs(codes[heads]):
-            outcome[heads[part]], taken[heads[part]] = self._judge(rows.take(heads[part]))
-        again = np.where(_equal(rows.values, taken[leader]), _DUPLICATE, _CONFLICT)
-        outcome = np.where(leads, outcome, again)
-        changes = list(_changes_by_symbol(rows, codes, outcome))
+            rows = rows.numbered(self._ordinals(rows))
+        rows = _in_order(rows)
+        leads = _changes(rows.codes, rows.times_ns, rows.numbers)
+        heads = rows if leads.all() else rows.take(leads)
+        outcome, taken = self._judged(heads)
+        changes = list(_changes_by_symbol(heads, outcome))
         if changes:
             self._tell(int(rows.places.min()), changes)
-        self._send(rows.take(outcome <= _CHANGE))
+        new = outcome <= _CHANGE
+        self._send(heads if new.all() else heads.take(new))
         self._note_range(rows)
-        return Outcome(
-            written=int((outcome <= _OWN).sum()),
-            duplicate=int((outcome == _DUPLICATE).sum()),
-            conflicts=np.sort(rows.places[outcome == _CONFLICT]),
-        )
+        if len(heads) < len(rows):
+            leader = np.cumsum(leads) - 1
+            again = np.where(_equal(rows.values, taken[leader]), _DUPLICATE, _CONFLICT)
+            outcome = np.where(leads, outcome[leader], again)
+        counts = np.bincount(outcome, minlength=5)
+        conflicts = np.sort(rows.places[outcome == _CONFLICT])
+        return Outcome(int(counts[: _OWN + 1].sum()), int(counts[_DUPLICATE]), conflicts)
 
     def verify(self, rows_written: int) -> None:
         """Return when the table holds exactly `rows_written` rows of this ingestion, all of them readable.
@@ -136,33 +132,45 @@ class MarketWriter:
         sql = _COUNT.format(table=self._kind.name, where=where)
         return int(self._questdb.fetch(sql, (self._ingestion_id, *params))[0][0])
 
-    def _ordinals(self, rows: MarketRows, codes: np.ndarray) -> np.ndarray:
+    def _ordinals(self, rows: MarketRows) -> np.ndarray:
         """Each row's ordinal among the file's rows of its symbol and time, from 0."""
-        order = np.lexsort((rows.times_ns, codes))
-        times, codes = rows.times_ns[order], codes[order]
+        order = _order(rows.codes, rows.times_ns)
+        times, codes = rows.times_ns[order], rows.codes[order]
         heads = np.flatnonzero(_changes(codes, times))
         before = np.empty(len(heads), dtype=np.int64)
         for part in _runs(codes[heads]):
-            symbol = rows.symbols[order[heads[part.start]]]
+            symbol = rows.names[codes[heads[part.start]]]
             before[part] = self._seen[symbol].count(times[heads[part]])
         sizes = np.diff(np.append(heads, len(times)))
         ordinals = np.empty(len(times), dtype=np.int64)
         ordinals[order] = np.arange(len(times)) - np.repeat(heads - before, sizes)
         return ordinals
 
+    def _judged(self, rows: MarketRows) -> tuple[np.ndarray, np.ndarray]:
+        """The outcome of rows with increasing keys, and the values the file stands for."""
+        parts = list(_runs(rows.codes))
+        if len(parts) == 1:
+            return self._judge(rows)
+        judged = [self._judge(rows.take(np.arange(part.start, part.stop))) for part in parts]
+        return np.concatenate([outcome for outcome, _ in judged]), np.concatenate(
+            [taken for _, taken in judged]
+        )
+
     def _judge(self, rows: MarketRows) -> tuple[np.ndarray, np.ndarray]:
-        """The outcome of rows of one symbol with increasing keys, and the values the file stands for."""
-        seen = self._seen[rows.symbols[0]]
+        """`_judged` of rows of one symbol."""
+        seen = self._seen[rows.names[rows.codes[0]]]
         again = seen.contains(rows.times_ns, rows.numbers)
+        outcome, taken = np.where(again, _CONFLICT, _ADD), rows.values
         if again.any():
             self._wait_visible()
+            taken = taken.copy()
         seen.add(rows.times_ns[~again], rows.numbers[~again])
-        outcome, taken = np.where(again, _CONFLICT, _ADD), rows.values.copy()
         for which, stored, own in self._stored(rows):
             equal = _equal(rows.values[which], stored)
             outcome[which[~equal & ~again[which]]] = _CHANGE
             outcome[which[equal]] = np.where(own & ~again[which], _OWN, _DUPLICATE)[equal]
-            taken[which] = np.where(again[which, np.newaxis], stored, rows.values[which])
+            if again.any():
+                taken[which] = np.where(again[which, np.newaxis], stored, rows.values[which])
         return outcome, taken
 
     def _stored(self, rows: MarketRows) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -171,9 +179,9 @@ class MarketWriter:
         if kind.number:
             conditions = f" AND {kind.number} >= %s AND {kind.number} <= %s"
             params = int(rows.numbers.min()), int(rows.numbers.max())
-        for page in read_pages(
+        for page in read_long_pages(
             self._questdb,
-            Series(kind, rows.symbols[0], self._interval, conditions, params),
+            Series(kind, rows.names[rows.codes[0]], self._interval, conditions, params),
             int(rows.times_ns[0]),
             int(rows.times_ns[-1]) + 1,
             page_rows=PAGE_ROWS,
@@ -195,22 +203,26 @@ class MarketWriter:
     def _send(self, rows: MarketRows) -> None:
         if not len(rows):
             return
-        kind, symbols = self._kind, ["symbol"]
-        columns: dict[str, object] = {
-            "timestamp": pd.DatetimeIndex(rows.times_ns.view("datetime64[ns]"), tz="UTC"),
-            "symbol": pd.Categorical(rows.symbols),
-            "ingestion_id": pd.Series(np.full(len(rows), self._ingestion_id), dtype="str"),
+        kind, symbols = self._kind, rows.symbols
+        columns: dict[str, pa.Array] = {
+            name: pa.array(values)
+            for name, values in zip(kind.values, rows.values.T, strict=True)
+            if name != "side" and not np.isnan(values).all()
         }
-        columns |= dict(zip(kind.values, rows.values.T, strict=True))
-        if self._interval is not None:
-            columns["interval"] = pd.Categorical([self._interval]).repeat(len(rows))
-            symbols.append("interval")
         if kind.number:
-            columns[kind.number] = rows.numbers
-        if "side" in columns:
+            columns[kind.number] = pa.array(rows.numbers)
+        if "side" in kind.values:
             columns["side"] = _sides(rows.values[:, kind.values.index("side")])
-            symbols.append("side")
-        self._questdb.write(Rows(kind.name, pd.DataFrame(columns), "timestamp", tuple(symbols)))
+        constants = {"ingestion_id": self._ingestion_id}
+        if self._interval is not None:
+            constants["interval"] = self._interval
+        if len(symbols) == 1:
+            constants["symbol"] = symbols[0]
+        else:
+            columns["symbol"] = pa.DictionaryArray.from_arrays(rows.codes, list(rows.names))
+        unit = "ns" if kind.unit_ns == 1 else "us"
+        times = (rows.times_ns // kind.unit_ns).view(f"datetime64[{unit}]")
+        self._questdb.insert(Columns(kind.name, times, columns, constants))
 
     def _note_range(self, rows: MarketRows) -> None:
         first_ns, last_ns = int(rows.times_ns.min()), int(rows.times_ns.max())
@@ -221,16 +233,16 @@ class MarketWriter:
         self._questdb.wait_visible(self._kind.name, timeout_s=VISIBLE_TIMEOUT_S)
 
 
-def _changes_by_symbol(rows: MarketRows, codes: np.ndarray, outcome: np.ndarray) -> Iterator[Change]:
+def _changes_by_symbol(rows: MarketRows, outcome: np.ndarray) -> Iterator[Change]:
     """What the rows, in order of symbol and time, change; of a symbol with written rows alone nothing."""
     (ours,) = np.nonzero(outcome <= _OWN)
-    for part in _runs(codes[ours]):
+    for part in _runs(rows.codes[ours]):
         of_symbol = ours[part]
         new = of_symbol[outcome[of_symbol] <= _CHANGE]
         times_ns = rows.times_ns[new if len(new) else of_symbol]
         changed = int((outcome[new] == _CHANGE).sum())
         yield Change(
-            symbol=str(rows.symbols[of_symbol[0]]),
+            symbol=rows.names[rows.codes[of_symbol[0]]],
             first_ns=int(times_ns[0]),
             last_ns=int(times_ns[-1]),
             days=days_of(times_ns),
@@ -239,9 +251,26 @@ def _changes_by_symbol(rows: MarketRows, codes: np.ndarray, outcome: np.ndarray)
         )
 
 
-def _sides(signs: np.ndarray) -> "pd.Categorical[str]":
+def _sides(signs: np.ndarray) -> pa.DictionaryArray:
     codes = np.select([signs == sign for sign in SIDES.values()], range(len(SIDES)), default=-1)
-    return pd.Categorical.from_codes(codes.tolist(), pd.Index(list(SIDES)))
+    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32(), mask=codes < 0), list(SIDES))
+
+
+def _in_order(rows: MarketRows) -> MarketRows:
+    """The rows by symbol, time and number; those of equal keys stay in the order of the file."""
+    order = _order(rows.codes, rows.times_ns, rows.numbers)
+    return rows if isinstance(order, slice) else rows.take(order)
+
+
+def _order(*columns: np.ndarray) -> np.ndarray | slice:
+    """The indices that sort by these columns, the first one first; a slice of all where they are sorted."""
+    equal = np.ones(len(columns[0]) - 1, dtype=bool)
+    for column in columns:
+        steps = np.diff(column)
+        if (equal & (steps < 0)).any():
+            return np.lexsort(columns[::-1])
+        equal &= steps == 0
+    return slice(None)
 
 
 def _changes(*columns: np.ndarray) -> np.ndarray:

@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cift_core.errors import FieldError, InvalidInput
-from cift_core.services.records import Records, cut
+from cift_core.services.records import Records, cut, text_of
 
-CHUNK_ROWS = 65_536
+CHUNK_ROWS = 131_072
 MAX_GROUP_BYTES = 1 << 30  # a row group's column is unpacked page by page, yet never trust one page
 
 
@@ -75,13 +75,14 @@ class ParquetFile:
             raise _corrupt(error) from error
 
     def _records(self, first: int, columns: Mapping[str, pa.Array]) -> Records:
-        count = len(next(iter(columns.values())))
+        arrays = tuple(columns.values())
+        count = len(arrays[0])
         shown = [name for name in self.names if name in columns]
 
         def raw(row: int) -> str:
             return cut(", ".join(f"{name}={columns[name][row].as_py()}" for name in shown))
 
-        return Records(first, count, tuple(columns.values()), np.arange(count), lambda: iter(()), raw)
+        return Records(first, count, arrays, np.arange(count), lambda: iter(()), raw, text_of(arrays))
 
     def _check_caps(self, wanted: Sequence[str]) -> None:
         """Refuse what its own description says is too much to unpack."""

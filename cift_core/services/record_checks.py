@@ -9,73 +9,79 @@ import pyarrow.compute as pc
 from cift_core.services.market_kinds import BARS, SIDES, SYMBOL, Kind
 from cift_core.services.timestamps import Fault, quoted
 
-Columns = Mapping[str, pa.Array]
+Text = Callable[[str, int], str]  # one value of a column as it stands in the file, by our name and its row
 _NUMBER = r"\A[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\z|\A(?i:[+-]?(?:nan|inf|infinity))\z"
 _SIDES = {"buy": 1.0, "b": 1.0, "sell": -1.0, "s": -1.0}
 _MAKER = {"true": -1.0, "t": -1.0, "1": -1.0, "false": 1.0, "f": 1.0, "0": 1.0}
 _MAX_ID = 2**63 - 1
+_BLANKS = " \t\n\v\f\r"
 
 
-def read_values(kind: Kind, columns: Columns) -> tuple[np.ndarray, list[Fault]]:
+def read_values(kind: Kind, columns: Mapping[str, pa.Array], text: Text) -> tuple[np.ndarray, list[Fault]]:
     """The kind's values as float64[n, k], NaN where one is missing (or faulty), and the faults."""
     count = len(columns["timestamp"])
-    values = np.full((count, len(kind.values)), np.nan)
+    values = np.empty((count, len(kind.values)), order="F")
     faults: list[Fault] = []
     for place, name in enumerate(kind.values):
         if name == "side":
-            values[:, place], found = read_sides(columns, count)
+            values[:, place], found = read_sides(columns, count, text)
         elif name in columns:
-            values[:, place], found = _numbers(kind, name, columns[name])
+            values[:, place], found = _numbers(kind, name, columns[name], text)
         else:
-            continue
+            values[:, place], found = np.nan, []
         faults += found
     if kind is BARS:
-        faults += _impossible_bars(values, columns)
+        faults += _impossible_bars(values, text)
     return values, faults
 
 
-def read_symbols(column: pa.Array) -> tuple[np.ndarray, list[Fault]]:
-    """The symbols as text (object), and the faults."""
-    text = as_text(column)
-    bad = ~mask(pc.match_substring_regex(text, rf"\A{SYMBOL.pattern}\z"))
-    fault = Fault(bad, lambda row: f"symbol {shown(text, row)} does not match {SYMBOL.pattern}")
-    return text.to_numpy(zero_copy_only=False), [fault]
+def read_symbols(column: pa.Array, text: Text) -> tuple[tuple[str, ...], np.ndarray, list[Fault]]:
+    """The different symbols, the index among them of each record's (int32), and the faults."""
+    codes, words = _words(column)
+    bad_word = np.array([SYMBOL.fullmatch(word) is None for word in words], dtype=bool)
+    if not bad_word.any():
+        return words, codes, []
+    fault = Fault(
+        bad_word[codes], lambda row: f"symbol {_shown(text, 'symbol', row)} does not match {SYMBOL.pattern}"
+    )
+    return words, codes, [fault]
 
 
-def read_ids(name: str, column: pa.Array) -> tuple[np.ndarray, list[Fault]]:
+def read_ids(name: str, column: pa.Array, text: Text) -> tuple[np.ndarray, list[Fault]]:
     """The ids as int64 (0 where faulty), and the faults."""
-    text = as_text(column)
-    digits = mask(pc.match_substring_regex(text, r"\A\d{1,19}\z"))
-    values = pc.cast(pc.if_else(pa.array(digits), text, "0"), pa.uint64()).to_numpy(zero_copy_only=False)
+    if pa.types.is_integer(column.type):
+        values = pc.fill_null(column, 0).to_numpy()
+        digits = ~mask(column.is_null()) & (values >= 0)
+    else:
+        words = as_text(column)
+        digits = mask(pc.match_substring_regex(words, r"\A\d{1,19}\z"))
+        values = pc.cast(pc.if_else(pa.array(digits), words, "0"), pa.uint64()).to_numpy(zero_copy_only=False)
     bad = ~digits | (values > _MAX_ID)
 
     def reason(row: int) -> str:
         return (
-            f"{name} {shown(text, row)} is not a whole number of at most 63 bits "
+            f"{name} {_shown(text, name, row)} is not a whole number of at most 63 bits "
             f"(without {name} in source.columns trades are numbered within their time)"
         )
 
     return np.where(bad, 0, values).astype(np.int64), [Fault(bad, reason)]
 
 
-def read_sides(columns: Columns, count: int) -> tuple[np.ndarray, list[Fault]]:
+def read_sides(
+    columns: Mapping[str, pa.Array], count: int, text: Text
+) -> tuple[np.ndarray | float, list[Fault]]:
     """1 where a buyer took, -1 where a seller did, NaN where nobody says, and the faults."""
     name = next((name for name in ("side", "buyer_is_maker") if name in columns), None)
-    if name is None:
-        return np.full(count, np.nan), []
+    if name is None or not count:
+        return np.nan, []
     known, right = (
         (_SIDES, " nor ".join(SIDES)) if name == "side" else (_MAKER, "true (the aggressor sold) nor false")
     )
-    text = as_text(columns[name])
-    encoded = pc.dictionary_encode(pc.utf8_lower(text))
-    words = encoded.dictionary.to_pylist()
-    of_word = np.array([known.get(word, np.nan) for word in words], dtype=np.float64)
-    bad_word = np.array([word not in known and word != "" for word in words], dtype=bool)
-    places = encoded.indices.to_numpy(zero_copy_only=False)
-    if not len(places):
-        return np.empty(0), []
-    fault = Fault(bad_word[places], lambda row: f"{name} {shown(text, row)} is neither {right}")
-    return of_word[places], [fault]
+    codes, words = _words(columns[name])
+    of_word = np.array([known.get(word.lower(), np.nan) for word in words], dtype=np.float64)
+    bad_word = np.array([word.lower() not in known and word != "" for word in words], dtype=bool)
+    fault = Fault(bad_word[codes], lambda row: f"{name} {_shown(text, name, row)} is neither {right}")
+    return of_word[codes], [fault]
 
 
 def as_text(column: pa.Array) -> pa.StringArray:
@@ -83,26 +89,41 @@ def as_text(column: pa.Array) -> pa.StringArray:
     return column if pa.types.is_string(column.type) else pc.fill_null(pc.cast(column, pa.string()), "")
 
 
-def shown(column: pa.Array, row: int) -> str:
-    """One value of a column, in quotes, cut."""
-    return quoted(_figure(column, row))
-
-
 def mask(values: pa.BooleanArray) -> np.ndarray:
     """A mask that may be written to: arrow's own memory is read-only."""
     return np.array(values.to_numpy(zero_copy_only=False), dtype=bool)
 
 
-def _numbers(kind: Kind, name: str, column: pa.Array) -> tuple[np.ndarray, list[Fault]]:
+def _words(column: pa.Array) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Each record's index (int32) among the column's different words, and those, without blanks around."""
+    if not pa.types.is_dictionary(column.type):
+        column = pc.dictionary_encode(as_text(column))
+    words = [word.strip(_BLANKS) for word in column.dictionary.to_pylist()]
+    codes = column.indices.to_numpy(zero_copy_only=False)
+    different = tuple(dict.fromkeys(words))
+    if len(different) < len(words):
+        place = {word: index for index, word in enumerate(different)}
+        codes = np.array([place[word] for word in words], dtype=np.int32)[codes]
+    return codes, different
+
+
+def _shown(text: Text, name: str, row: int) -> str:
+    return quoted(text(name, row))
+
+
+def _numbers(kind: Kind, name: str, column: pa.Array, text: Text) -> tuple[np.ndarray, list[Fault]]:
     figures, empty, readable = _figures(column)
+    is_price = name in kind.prices
+    may_be_zero = name in kind.amounts and not kind.amounts_positive
+    lowest, highest = (figures.min(), figures.max()) if len(figures) else (np.nan, np.nan)
+    if highest < np.inf and (lowest > 0 or (may_be_zero and lowest == 0)):
+        return figures, []
 
     def says(what: str) -> Callable[[int], str]:
-        return lambda row: f"{name} {shown(column, row)} {what}"
+        return lambda row: f"{name} {_shown(text, name, row)} {what}"
 
-    is_price = name in kind.prices
     finite = np.isfinite(figures)
     infinite = readable & ~finite if is_price else np.isinf(figures)
-    may_be_zero = name in kind.amounts and not kind.amounts_positive
     faults = [
         Fault(~empty & ~readable, says("is not a number")),
         Fault(infinite, says("is not a finite number")),
@@ -120,7 +141,7 @@ def _figures(column: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if not pa.types.is_string(column.type):
         empty = mask(column.is_null())
         figures = pc.cast(column, pa.float64(), safe=False)
-        return np.array(figures.to_numpy(zero_copy_only=False), dtype=np.float64), empty, ~empty
+        return figures.to_numpy(zero_copy_only=False), empty, ~empty
     empty = mask(pc.equal(column, ""))
     try:
         readable = ~empty
@@ -128,11 +149,13 @@ def _figures(column: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     except pa.ArrowInvalid:
         readable = mask(pc.match_substring_regex(column, _NUMBER))
         values = pc.cast(pc.if_else(pa.array(readable), column, None), pa.float64())
-    return np.array(values.to_numpy(zero_copy_only=False), dtype=np.float64), empty, readable
+    return values.to_numpy(zero_copy_only=False), empty, readable
 
 
-def _impossible_bars(values: np.ndarray, columns: Columns) -> list[Fault]:
-    opens, highs, lows, closes = (values[:, column] for column in range(4))
+def _impossible_bars(values: np.ndarray, text: Text) -> list[Fault]:
+    opens, highs, lows, closes = values[:, :4].T
+    if (lows <= np.minimum(opens, closes)).all() and (highs >= np.maximum(opens, closes)).all():
+        return []
     prices_hold = (np.isfinite(values[:, :4]) & (values[:, :4] > 0)).all(axis=1)
 
     def outside(name: str) -> Fault:
@@ -140,17 +163,12 @@ def _impossible_bars(values: np.ndarray, columns: Columns) -> list[Fault]:
         return Fault(
             prices_hold & (lows <= highs) & ((prices < lows) | (prices > highs)),
             lambda row: (
-                f"{name} {_figure(columns[name], row)} lies outside low {_figure(columns['low'], row)} .. "
-                f"high {_figure(columns['high'], row)}"
+                f"{name} {text(name, row)} lies outside low {text('low', row)} .. high {text('high', row)}"
             ),
         )
 
     crossed = Fault(
         prices_hold & (lows > highs),
-        lambda row: f"low {_figure(columns['low'], row)} is above high {_figure(columns['high'], row)}",
+        lambda row: f"low {text('low', row)} is above high {text('high', row)}",
     )
     return [crossed, outside("open"), outside("close")]
-
-
-def _figure(column: pa.Array, row: int) -> str:
-    return str(column[row].as_py())

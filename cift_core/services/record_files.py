@@ -6,7 +6,10 @@ from types import TracebackType
 from typing import Any, Final, Protocol, Self
 from uuid import UUID
 
+import pyarrow as pa
+
 from cift_core.errors import FieldError, InvalidInput
+from cift_core.services.columns import Layout
 from cift_core.services.csv_records import first_record, split_csv
 from cift_core.services.json_records import member_names, split_json
 from cift_core.services.parquet_records import ParquetFile
@@ -27,7 +30,7 @@ class _Content(Protocol):
     def errors(self, source: Mapping[str, Any]) -> list[FieldError]: ...
 
     def chunks(
-        self, header: Sequence[str] | None, wanted: Sequence[str], chunk_bytes: int
+        self, header: Sequence[str] | None, wanted: Mapping[str, pa.DataType], chunk_bytes: int
     ) -> Iterator[Records]: ...
 
     def fraction_read(self) -> float: ...
@@ -72,13 +75,14 @@ class RecordFile:
         """What of the source does not fit the file, its columns' names aside."""
         return self._content.errors(source)
 
-    def chunks(self, columns: Mapping[str, str], chunk_bytes: int) -> Iterator[Records]:
-        """The records with the mapped columns, in the mapping's order; a chunk is about `chunk_bytes`.
+    def chunks(self, layout: Layout, chunk_bytes: int) -> Iterator[Records]:
+        """The records with the layout's columns, in its order; a chunk is about `chunk_bytes`.
 
         Raises:
             InvalidInput: the file can't be read to its end.
         """
-        return self._content.chunks(self._header, list(columns.values()), chunk_bytes)
+        wanted = {name: layout.type_of(ours) for ours, name in layout.columns.items()}
+        return self._content.chunks(self._header, wanted, chunk_bytes)
 
     def fraction_read(self) -> float:
         """How much of the file was read, 0 to 1."""
@@ -104,14 +108,14 @@ class _Csv:
         return []
 
     def chunks(
-        self, header: Sequence[str] | None, wanted: Sequence[str], chunk_bytes: int
+        self, header: Sequence[str] | None, wanted: Mapping[str, pa.DataType], chunk_bytes: int
     ) -> Iterator[Records]:
         names = self.names(header)
-        places = [names.index(name) for name in wanted]
+        places, types = [names.index(name) for name in wanted], list(wanted.values())
         for block in self._file.blocks(chunk_bytes):
             records = block if header or block.first_line > 1 else _without_first_line(block)
             if records.data:
-                yield split_csv(records, len(names), places)
+                yield split_csv(records, len(names), places, types)
 
 
 class _Json:
@@ -127,9 +131,9 @@ class _Json:
         return _no_header(source)
 
     def chunks(
-        self, header: Sequence[str] | None, wanted: Sequence[str], chunk_bytes: int
+        self, header: Sequence[str] | None, wanted: Mapping[str, pa.DataType], chunk_bytes: int
     ) -> Iterator[Records]:
-        return (split_json(block, wanted) for block in self._file.blocks(chunk_bytes))
+        return (split_json(block, list(wanted)) for block in self._file.blocks(chunk_bytes))
 
 
 class _Parquet:
@@ -145,9 +149,9 @@ class _Parquet:
         return _no_header(source) + self._file.type_errors(source["columns"] or {}, unit)
 
     def chunks(
-        self, header: Sequence[str] | None, wanted: Sequence[str], chunk_bytes: int
+        self, header: Sequence[str] | None, wanted: Mapping[str, pa.DataType], chunk_bytes: int
     ) -> Iterator[Records]:
-        return self._file.chunks(wanted)
+        return self._file.chunks(list(wanted))
 
 
 def _recognised(file: DataFile) -> tuple[str, _Content]:

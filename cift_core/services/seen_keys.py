@@ -1,16 +1,20 @@
 """The keys of one symbol in a file so far, packed; in a file in order of time nothing is unpacked."""
 
-import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+
+_WIDTHS = (np.uint8, np.uint16, np.uint32, np.uint64)
+_UNITS = (np.uint64(1_000_000_000), np.uint64(1_000_000), np.uint64(1_000))
 
 
 class SeenKeys:
     """Pairs of time and number, each added once."""
 
     def __init__(self) -> None:
-        self._blocks: list[tuple[int, int, int, bytes]] = []
+        self._blocks: list[_Block] = []
 
     def contains(self, times_ns: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Which of these keys, strictly increasing, were added before."""
@@ -29,15 +33,43 @@ class SeenKeys:
     def add(self, times_ns: np.ndarray, numbers: np.ndarray) -> None:
         """Remember these keys, strictly increasing."""
         if len(times_ns):
-            steps = np.concatenate((np.diff(times_ns), numbers[:1], np.diff(numbers)))
-            packed = zlib.compress(steps.tobytes(), level=1)
-            self._blocks.append((int(times_ns[0]), int(times_ns[-1]), len(times_ns), packed))
+            first, last = int(times_ns[0]), int(times_ns[-1])
+            self._blocks.append(_Block(first, last, _Packed(times_ns - first), _Packed(numbers)))
 
     def _overlapping(self, times_ns: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for first, last, count, packed in self._blocks:
-            if first <= times_ns[-1] and times_ns[0] <= last:
-                steps = np.frombuffer(zlib.decompress(packed), dtype=np.int64)
-                yield first + np.append(0, np.cumsum(steps[: count - 1])), np.cumsum(steps[count - 1 :])
+        for block in self._blocks:
+            if block.first <= times_ns[-1] and times_ns[0] <= block.last:
+                yield block.first + block.times.unpacked(), block.numbers.unpacked()
+
+
+@dataclass(frozen=True)
+class _Block:
+    first: int
+    last: int
+    times: "_Packed"
+    numbers: "_Packed"
+
+
+class _Packed:
+    """Whole numbers, mostly near the one before: their steps, as narrow as they all fit, by LZ4."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        steps = np.diff(values)
+        self._first, self._lowest = values[:1], steps.min(initial=0)
+        above = (steps - self._lowest).view(np.uint64)  # right also where the difference wraps around
+        self._unit = np.uint64(next((unit for unit in _UNITS if not (above % unit).any()), 1))
+        above //= self._unit
+        widest = above.max(initial=0)
+        self._width = next(width for width in _WIDTHS if widest <= np.iinfo(width).max)
+        narrow = above.astype(self._width)
+        self._size_bytes, self._packed = narrow.nbytes, pa.compress(narrow, codec="lz4", asbytes=True)
+
+    def unpacked(self) -> np.ndarray:
+        """The values, int64."""
+        data = pa.decompress(self._packed, self._size_bytes, codec="lz4")
+        above = np.frombuffer(data, dtype=self._width).astype(np.uint64) * self._unit
+        steps = above.view(np.int64) + self._lowest
+        return np.cumsum(np.concatenate((self._first, steps)))
 
 
 def positions(

@@ -72,43 +72,61 @@ def timezone_error(unit: str, timezone: str) -> str | None:
     return None
 
 
-def parse_times(column: pa.Array, form: TimeFormat, unit_ns: int) -> tuple[np.ndarray, list[Fault]]:
+def time_type(form: TimeFormat) -> pa.DataType:
+    """What such times are read as where the file's text allows it; text where only `parse_times` can."""
+    if form.unit in EPOCH_UNITS:
+        return pa.int64()
+    # not nanoseconds: Arrow lets the year 9999 overflow them
+    return pa.timestamp("us") if (form.unit, form.timezone) == ("iso", "UTC") else pa.string()
+
+
+def parse_times(
+    column: pa.Array, form: TimeFormat, unit_ns: int, text: Callable[[int], str]
+) -> tuple[np.ndarray, list[Fault]]:
     """Nanoseconds since the epoch, int64 (any value where there is a fault), and the faults.
 
     `column` is text, numbers since the epoch, or moments; of moments the form is not looked at, but for the
-    time zone of those that name none. Nothing is rounded: a time finer than `unit_ns` (1 or 1,000) is a
-    fault, and so is a local time that the time zone's clock skips or shows twice.
+    time zone of those that name none. `text` is one value as it stands in the file. Nothing is rounded: a
+    time finer than `unit_ns` (1 or 1,000) is a fault, and so is a local time that the time zone's clock
+    skips or shows twice.
     """
-    hint, what = "", "an ISO 8601 time" if form.unit == "iso" else f"a time like {form.unit}"
-    if pa.types.is_timestamp(column.type):
-        empty = _mask(column.is_null())
-        times_ns, unreadable, finer = _moments(column, form)
-    else:
-        text = _epoch_text(column)
-        empty = _mask(pc.equal(text, ""))
-        if form.unit in EPOCH_UNITS:
-            times_ns, unreadable, finer = _epoch(text, EPOCH_UNITS[form.unit])
-            hint = f" (is the unit {form.unit} right?)"
-            what = f"a time in {form.unit} since 1970"
-        else:
-            times_ns, unreadable, finer = _calendar(text, form)
+    epoch = form.unit in EPOCH_UNITS and not pa.types.is_timestamp(column.type)
+    hint = f" (is the unit {form.unit} right?)" if epoch else ""
+    times_ns, empty, unreadable, finer = _read_times(column, form)
     unreadable &= ~empty
     outside = ~(empty | unreadable | finer) & ((times_ns < MIN_NS) | (times_ns > MAX_NS))
-    finer |= ~(empty | unreadable | outside) & (times_ns % unit_ns != 0)
-
-    def shown(row: int) -> str:
-        return quoted(str(column[row].as_py()))
+    if unit_ns > 1:
+        finer |= ~(empty | unreadable | outside) & (times_ns % unit_ns != 0)
 
     def why_unreadable(row: int) -> str:
-        return _local_fault(str(column[row].as_py()), form) or f"timestamp {shown(row)} is not {what}"
+        what = "an ISO 8601 time" if form.unit == "iso" else f"a time like {form.unit}"
+        what = f"a time in {form.unit} since 1970" if epoch else what
+        return _local_fault(text(row), form) or f"timestamp {quoted(text(row))} is not {what}"
 
-    unit = _UNIT_NAMES[unit_ns]
+    def says(what: str) -> Callable[[int], str]:
+        return lambda row: f"timestamp {quoted(text(row))} {what}"
+
     return times_ns, [
         Fault(empty, lambda _: "timestamp is empty"),
         Fault(unreadable, why_unreadable),
-        Fault(finer, lambda row: f"timestamp {shown(row)} is finer than a {unit}"),
-        Fault(outside, lambda row: f"timestamp {shown(row)} lies outside 1970-01-01 .. 2255-06-04{hint}"),
+        Fault(finer, says(f"is finer than a {_UNIT_NAMES[unit_ns]}")),
+        Fault(outside, says(f"lies outside 1970-01-01 .. 2255-06-04{hint}")),
     ]
+
+
+def _read_times(column: pa.Array, form: TimeFormat) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Nanoseconds, what is empty, what is no time, and what is finer than a nanosecond."""
+    if pa.types.is_timestamp(column.type):
+        times_ns, unreadable, finer = _moments(column, form)
+        return times_ns, _mask(column.is_null()), unreadable, finer
+    if pa.types.is_integer(column.type) and form.unit in EPOCH_UNITS:
+        counts = pc.fill_null(column, 0).to_numpy()
+        unreadable, finer = np.zeros((2, len(counts)), dtype=bool)
+        return _scaled(counts, 10 ** EPOCH_UNITS[form.unit]), _mask(column.is_null()), unreadable, finer
+    text = _epoch_text(column)
+    read = _epoch(text, EPOCH_UNITS[form.unit]) if form.unit in EPOCH_UNITS else _calendar(text, form)
+    times_ns, unreadable, finer = read
+    return times_ns, _mask(pc.equal(text, "")), unreadable, finer
 
 
 def quoted(text: str) -> str:
@@ -183,7 +201,9 @@ def _nanos(index: pd.DatetimeIndex) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def _scaled(counts: np.ndarray, unit_ns: int) -> np.ndarray:
     beyond = (counts < 0) | (counts > MAX_NS // unit_ns)
-    return np.where(beyond, _BAD_NS, counts * unit_ns)
+    if not beyond.any():
+        return np.asarray(counts, dtype=np.int64) * unit_ns
+    return np.where(beyond, _BAD_NS, np.where(beyond, 0, counts).astype(np.int64) * unit_ns)
 
 
 def _read(values: np.ndarray, which: np.ndarray, form: TimeFormat, *, utc: bool) -> pd.DatetimeIndex:

@@ -48,6 +48,7 @@ def open_stores(settings: Settings, role: Role) -> Stores:
             min_size=questdb_min,
             max_size=questdb_max,
             query_timeout_s=query_timeout_s,
+            import_dir=settings.questdb_import_dir,
         ),
         cache=RedisPool(settings.cache_url, timeout_s=settings.probe_timeout_s),
         broker=RedisPool(settings.broker_url, timeout_s=settings.probe_timeout_s),

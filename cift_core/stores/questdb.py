@@ -4,30 +4,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import unquote, urlsplit
 
 import psycopg
 import pyarrow as pa
 from psycopg import Connection
 from psycopg_pool import ConnectionPool, PoolTimeout
-from questdb import QuestDBError, QuestDBErrorCode, Sender
+from questdb import QuestDBError, Sender
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from cift_core.errors import StoreUnavailable
-from cift_core.stores.questdb_batches import Records, Rows
+from cift_core.stores.questdb_batches import Columns, Records, Rows
 from cift_core.stores.questdb_exports import export
+from cift_core.stores.questdb_imports import insert_by_file
+from cift_core.stores.questdb_senders import is_connection_lost, sender_conf
 from cift_core.stores.questdb_tables import TABLES
 from cift_core.stores.timed_connections import TimedConnection
 
 Row = tuple[Any, ...]
 Answer = TypeVar("Answer")
 CONNECTION_TIMEOUT_S, REFUSAL_TIMEOUT_S = 5.0, 0.5
-_CONNECTION_LOST = {
-    QuestDBErrorCode.CouldNotResolveAddr,
-    QuestDBErrorCode.SocketError,
-    QuestDBErrorCode.ServerFlushError,
-}
 _CONNECT = {
     "autocommit": True,
     "prepare_threshold": None,  # a prepared `select *` breaks after an ALTER
@@ -50,12 +47,14 @@ class QuestDBPool:
         min_size: int = 5,
         max_size: int = 20,
         query_timeout_s: float = 10.0,
+        import_dir: Path | None = None,
     ) -> None:
         self._pg_url = pg_url.replace("postgres://", "postgresql://", 1)
         self._http_url = http_url
-        self._sender_conf = _sender_conf(http_url)
+        self._sender_conf = sender_conf(http_url)
         self._sizes = (min_size, max_size)
         self._query_timeout_s = query_timeout_s
+        self._import_dir = import_dir
         self._pool: ConnectionPool[TimedConnection] | None = None
         self._lock = threading.Lock()
         self._idle_senders: list[Sender] = []
@@ -90,7 +89,18 @@ class QuestDBPool:
         """
         self._ask(lambda connection: connection.execute(sql, params))
 
-    def write(self, *batches: Rows | Records) -> None:
+    def insert(self, columns: Columns) -> None:
+        """Append many rows, as `write` does; where the server shares a folder with us, by a file in it.
+
+        Raises:
+            StoreUnavailable: the server does not answer, or the folder is not what the settings say.
+        """
+        if self._import_dir is None:
+            self.write(columns)
+        else:
+            insert_by_file(self._import_dir, columns, self.execute)
+
+    def write(self, *batches: Rows | Records | Columns) -> None:
         """Append rows; acknowledged is durable but not yet visible.
 
         After a lost connection everything is sent again, so a table whose rows must not stand twice needs
@@ -100,7 +110,7 @@ class QuestDBPool:
             StoreUnavailable: still refused after the tries.
         """
         retrying = Retrying(
-            retry=retry_if_exception(_is_connection_lost),
+            retry=retry_if_exception(is_connection_lost),
             stop=stop_after_attempt(3),
             wait=wait_exponential_jitter(multiplier=0.1, max=1.0),
             reraise=True,
@@ -108,11 +118,11 @@ class QuestDBPool:
         try:
             retrying(self._send, batches)
         except QuestDBError as error:
-            if not _is_connection_lost(error):
+            if not is_connection_lost(error):
                 raise
             raise _unavailable(error) from error
 
-    def _send(self, batches: Sequence[Rows | Records]) -> None:
+    def _send(self, batches: Sequence[Rows | Records | Columns]) -> None:
         sender = self._sender()
         try:
             for batch in batches:
@@ -269,27 +279,6 @@ class QuestDBPool:
 
 def _refused(pool: ConnectionPool[TimedConnection]) -> int:
     return pool.get_stats().get("connections_errors", 0)
-
-
-def _sender_conf(http_url: str) -> str:
-    parts = urlsplit(http_url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    conf = f"{parts.scheme}::addr={parts.hostname}:{port};auto_flush=off;protocol_version=2;retry_timeout=0;"
-    if parts.username:
-        conf += f"username={_escaped(unquote(parts.username))};"
-    if parts.password:
-        conf += f"password={_escaped(unquote(parts.password))};"
-    return conf
-
-
-def _escaped(value: str) -> str:
-    return value.replace(";", ";;")
-
-
-def _is_connection_lost(error: BaseException) -> bool:
-    if not isinstance(error, QuestDBError) or error.code not in _CONNECTION_LOST:
-        return False
-    return '"code":"invalid"' not in str(error)  # the server answered: these rows do not fit the table
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:

@@ -90,6 +90,7 @@ def _fresh(root: Path) -> dict[str, str]:
         "CIFT_POSTGRES_URL": f"postgresql://cift:{secrets.token_hex(24)}@127.0.0.1:0/cift",
         "CIFT_QUESTDB_PG_URL": f"postgresql://cift:{questdb}@127.0.0.1:0/qdb",
         "CIFT_QUESTDB_HTTP_URL": f"http://cift:{questdb}@127.0.0.1:0",
+        "CIFT_QUESTDB_IMPORT_DIR": str(root / "questdb" / "import"),
         "CIFT_BROKER_URL": f"redis://:{secrets.token_hex(24)}@127.0.0.1:0/0",
         "CIFT_CACHE_URL": f"redis://:{secrets.token_hex(24)}@127.0.0.1:0/0",
         "CIFT_DATA_DIR": str(CHECKOUT / "data"),

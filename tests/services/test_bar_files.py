@@ -32,12 +32,20 @@ def parse(
     unit: str = "iso",
     timezone: str = "UTC",
 ) -> ParsedChunk:
-    lines = data.encode() if isinstance(data, str) else data
+    block = Block(first_line, data.encode() if isinstance(data, str) else data)
     columns = {name: name for name in (*COLUMNS, "symbol") if name in header}
-    records = split_csv(
-        Block(first_line, lines), len(header), [header.index(name) for name in columns.values()]
-    )
-    return parse_rows(records, Layout(BARS, columns, symbol, TimeFormat(unit, timezone)))
+    layout = Layout(BARS, columns, symbol, TimeFormat(unit, timezone))
+    places = [header.index(name) for name in columns.values()]
+    parsed = parse_rows(split_csv(block, len(header), places, list(map(layout.type_of, columns))), layout)
+    assert_same(parsed, parse_rows(split_csv(block, len(header), places), layout))
+    return parsed
+
+
+def assert_same(parsed: ParsedChunk, from_text: ParsedChunk) -> None:
+    """What is read at once by its types is what is read through text."""
+    for ours, theirs in zip(vars(parsed.rows).values(), vars(from_text.rows).values(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert list(parsed.rejects(NOTHING, "")) == list(from_text.rejects(NOTHING, ""))
 
 
 def rejects(parsed: ParsedChunk) -> list[tuple[int, str]]:
@@ -69,7 +77,7 @@ def test_a_good_bar() -> None:
     assert rejects(parsed) == []
     assert parsed.records.count == 1
     rows = parsed.rows
-    assert (list(rows.symbols), list(rows.places)) == (["ABC"], [2])
+    assert (rows.symbols, list(rows.places)) == (["ABC"], [2])
     assert rows.times_ns[0] == datetime(2020, 1, 2, tzinfo=UTC).timestamp() * 1_000_000_000
     assert dict(zip(VALUES, rows.values[0], strict=True)) == {
         "open": 10,
@@ -187,7 +195,7 @@ def test_numbers_are_read_exactly(text: str) -> None:
 @pytest.mark.parametrize("symbol", ["AAPL", "BRK.B", "EUR/USD", "0700", "a-b_c", "A" * 32])
 def test_a_symbol_column(symbol: str) -> None:
     parsed = parse(f"{symbol},{bar()}\n", header=("symbol", *COLUMNS), symbol=None)
-    assert list(parsed.rows.symbols) == [symbol]
+    assert parsed.rows.symbols == [symbol]
 
 
 @pytest.mark.parametrize("symbol", ["", "-A", "A B", "A" * 33, "Ä", "A;B"])
@@ -371,6 +379,13 @@ PIECES = st.sampled_from(
         b"9" * 30,
         b"2020-01-02T25:00",
         b"0001-01-01",
+        b"9999-12-31 23:59:59.123456",
+        b"2020-01-02T03:04:05.1234567",
+        b"2020-01-02T03:04:05Z",
+        b"0x1F",
+        b"+1",
+        b"-0",
+        b"\t1",
     ]
 )
 TIMES = st.sampled_from(

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from pathlib import Path
+from uuid import UUID, uuid4
 
 import numpy as np
 import pandas as pd
 import psycopg
+import pyarrow as pa
 import pytest
 from questdb import QuestDBError
 
 from cift_core.errors import StoreUnavailable
 from cift_core.stores import Stores
 from cift_core.stores.questdb import QuestDBPool
-from cift_core.stores.questdb_batches import Rows
+from cift_core.stores.questdb_batches import Columns, Rows
+from cift_core.stores.questdb_imports import LEFT_AFTER_S, remove_left_files
 from cift_core.stores.questdb_tables import TABLES
 from deploy.native.stack import Stack
 from tests.stores.questdb_rows import START, count, frame, table_of, write
@@ -131,6 +137,68 @@ def test_more_rows_than_one_request_holds(questdb: QuestDBPool) -> None:
         questdb.wait_visible(table)
         found = questdb.fetch(f"SELECT count(), count_distinct(n), max(n) FROM {table}")  # noqa: S608  ours
         assert found == [(n, n, n - 1)]
+
+
+COLUMNS = {
+    "price": pa.array([1.5, 2.0, 0.1 + 0.2]),
+    "size": pa.array([np.nan, 1.0, 3.0]),
+    "trade_id": pa.array([0, 2**62, 7]),
+    "side": pa.DictionaryArray.from_arrays(pa.array([1, None, 0], pa.int32()), ["buy", "sell"]),
+}
+
+
+def trades(symbols: dict[str, str], columns: dict[str, pa.Array]) -> Columns:
+    times = (1_700_000_000_000_000_000 + np.arange(3)).view("datetime64[ns]")
+    return Columns("ticks", times, columns, symbols | {"ingestion_id": str(UUID(int=7))})
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_columns_go_in_by_a_shared_folder_and_over_http_alike(stores: Stores, shared: bool) -> None:
+    folder = stores.settings.questdb_import_dir
+    assert folder is not None
+    name = f"T{uuid4().hex[:9]}"
+    with pool_of(stores, folder if shared else None) as questdb:
+        codes = pa.array([0, 1, 0], pa.int32())
+        many = {"symbol": pa.DictionaryArray.from_arrays(codes, [f"{name}x", f"{name}y", "-none"])}
+        questdb.insert(trades({"symbol": name}, COLUMNS))
+        questdb.insert(trades({}, COLUMNS | many))
+        questdb.wait_visible("ticks")
+        for symbols in ([name] * 3, [f"{name}x", f"{name}y", f"{name}x"]):
+            sql = (
+                "SELECT cast(timestamp AS long), symbol, price, size, trade_id, side, ingestion_id FROM ticks"
+                " WHERE symbol IN (%s, %s) ORDER BY 1"
+            )
+            assert questdb.fetch(sql, symbols[:2]) == [
+                (1_700_000_000_000_000_000, symbols[0], 1.5, None, 0, "sell", UUID(int=7)),
+                (1_700_000_000_000_000_001, symbols[1], 2.0, 1.0, 2**62, None, UUID(int=7)),
+                (1_700_000_000_000_000_002, symbols[2], 0.1 + 0.2, 3.0, 7, "buy", UUID(int=7)),
+            ]
+    assert list(folder.glob("cift-*")) == []
+    assert questdb.fetch("SELECT count() FROM ticks WHERE symbol = '-none'") == [(0,)]
+
+
+@contextmanager
+def pool_of(stores: Stores, folder: Path | None) -> Iterator[QuestDBPool]:
+    settings = stores.settings
+    urls = settings.questdb_pg_url, settings.questdb_http_url
+    pool = QuestDBPool(*urls, min_size=1, max_size=1, import_dir=folder)
+    yield pool
+    pool.close()
+
+
+def test_a_folder_that_is_not_the_servers_is_told(stores: Stores, tmp_path: Path) -> None:
+    for folder, says in ((tmp_path, "cairo.sql.copy.root"), (tmp_path / "none", "can't be written")):
+        with pool_of(stores, folder) as questdb, pytest.raises(StoreUnavailable, match=says):
+            questdb.insert(trades({"symbol": "A"}, COLUMNS))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_dead_process_left_is_removed_in_time(tmp_path: Path) -> None:
+    for name, age_s in (("cift-old", LEFT_AFTER_S + 60), ("cift-new", 0), ("other", 10 * LEFT_AFTER_S)):
+        (tmp_path / name).write_bytes(b"")
+        os.utime(tmp_path / name, (time.time() - age_s,) * 2)
+    assert remove_left_files(tmp_path) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cift-new", "other"]
 
 
 @pytest.mark.parametrize(
