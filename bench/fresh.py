@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
+from bench.memory import peak_mib
 from deploy.native.environment import CHECKOUT
 
 
@@ -51,7 +50,7 @@ def rows(f: dict[str, float]) -> list[tuple[str, str, str, str]]:
 
 
 def _of_this_process() -> dict[str, float]:
-    bare = _peak_mib()
+    bare = peak_mib()
     from bench.limits import CASH, EXECUTION, PAIRS, PARAMS, gold  # noqa: PLC0415  measured: what they take
     from cift_core.engine import run_backtest, run_sweep  # noqa: PLC0415
     from cift_core.strategies import STRATEGIES  # noqa: PLC0415
@@ -61,20 +60,14 @@ def _of_this_process() -> dict[str, float]:
     bars = gold(5_000)
     run_backtest(bars, strategy, PARAMS, EXECUTION, cash=CASH)
     first_result_s = time.perf_counter() - began
-    ran = _peak_mib()
+    ran = peak_mib()
     run_sweep(bars, strategy, PAIRS, EXECUTION, cash=CASH)
     return {
         "fresh_first_result_s": first_result_s,
         "fresh_bare_mib": bare,
         "fresh_ran_mib": ran,
-        "fresh_peak_mib": _peak_mib(),
+        "fresh_peak_mib": peak_mib(),
     }
-
-
-def _peak_mib() -> float:
-    # not ru_maxrss: that begins with the peak of the process that started this one
-    status = Path("/proc/self/status").read_text()
-    return int(re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)[1]) / 1024  # type: ignore[index]
 
 
 if __name__ == "__main__":

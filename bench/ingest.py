@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from uuid import uuid4
 
 from bench import ingest_files
 from bench.ingest_files import Case
+from bench.memory import peak_mib
 from cift_core.models import Ingestion, JobStatus, User
 from cift_core.services import ingestion_runs, ingestions, jobs
 from cift_core.services.leases import Lease
@@ -154,8 +154,7 @@ def _here(case: Case) -> dict[str, float]:
     job = desk.ingest(case)
     seconds = time.perf_counter() - began
     desk.stores.close()
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"rows": job.rows_read, "seconds": seconds, "peak_mib": peak_mib}
+    return {"rows": job.rows_read, "seconds": seconds, "peak_mib": peak_mib()}
 
 
 def rows(f: dict[str, float]) -> list[tuple[str, str, str, str]]:
