@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import hypothesis
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
@@ -16,6 +17,9 @@ from cift_core.models import User
 from cift_core.settings import Settings, load_settings
 from cift_core.stores import Stores, open_stores
 from deploy.native.stack import Stack
+
+hypothesis.settings.register_profile("cift", deadline=None)  # a busy machine makes no example wrong
+hypothesis.settings.load_profile("cift")
 
 QUICK = {
     "CIFT_BCRYPT_ROUNDS": "4",

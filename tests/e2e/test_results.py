@@ -43,6 +43,7 @@ def assert_equals_engine(
         "prices": prices,
         "sha256": bars.sha256(),
         "source": {"kind": "bars", "interval": job["request"]["interval"]},
+        "version": 1,
     }
     assert client.items(f"/backtests/{job_id}/trades") == market.trade_items([symbol], result)
     assert client.items(f"/backtests/{job_id}/equity") == times

@@ -111,7 +111,7 @@ def assert_equal(result: Result, run: reference.Run, bars: Bars) -> None:
         assert left["bars_held"] == len(bars) - 1 - run.position.bar
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.data_too_large])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.data_too_large])
 @given(st.data())
 def test_kernel_equals_reference(data: st.DataObject) -> None:
     bars, execution = data.draw(real_bars()), data.draw(executions())

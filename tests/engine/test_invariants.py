@@ -29,7 +29,7 @@ CURVES = ("equity", "cash", "position_value")
 MONEY_OF_A_TRADE = ("entry_price", "exit_price", "pnl", "fees")
 MONEY_FIGURES = ("final_equity", "expectancy", "fees_paid")
 MONEY_OF_A_POSITION = ("entry_price", "mark_price", "unrealized_pnl")
-real = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.data_too_large])
+real = settings(max_examples=60, suppress_health_check=[HealthCheck.data_too_large])
 
 
 def scaled(bars: Bars, by: float) -> Bars:

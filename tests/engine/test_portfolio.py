@@ -240,7 +240,7 @@ def test_min_trade_value_is_refused_with_signals() -> None:
     assert [error.pointer for error in caught.value.errors] == ["/execution/min_trade_value"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_one_symbol_is_run_backtest_to_the_last_bit(data: st.DataObject) -> None:
     start = data.draw(st.integers(0, 2_800))

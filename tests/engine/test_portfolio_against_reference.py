@@ -98,7 +98,7 @@ def assert_equal(result: Result, run: reference.Run) -> None:
     assert [(one["size"], one["entry_price"], one["bars_held"]) for one in open_positions] == left
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.data_too_large])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.data_too_large])
 @given(st.data())
 def test_signals_equal_the_reference(data: st.DataObject) -> None:
     panel, execution, cash = data.draw(panels()), data.draw(executions()), data.draw(CASH)
@@ -122,7 +122,7 @@ def weight_executions(draw: st.DrawFn) -> Execution:
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_weights_equal_the_reference(data: st.DataObject) -> None:
     panel, execution, cash = data.draw(panels()), data.draw(weight_executions()), data.draw(CASH)
@@ -159,7 +159,7 @@ def test_ruins_equal_the_reference() -> None:
     assert min(at_no_bar.values()) >= 5
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.data())
 def test_cutting_off_what_comes_later_changes_nothing_before(data: st.DataObject) -> None:
     panel = data.draw(panels())

@@ -120,7 +120,7 @@ def cases(draw: st.DrawFn) -> tuple[Bars, Rule]:
     return bars, draw(conditions(bars))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(cases())
 def test_random_rules_equal_the_slow_evaluation(case: tuple[Bars, Rule]) -> None:
     bars, rule = case
@@ -129,7 +129,7 @@ def test_random_rules_equal_the_slow_evaluation(case: tuple[Bars, Rule]) -> None
     assert signals.long_entry.tolist() == expected(rule), rule.text
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(cases(), st.integers(0, 58))
 def test_no_rule_looks_ahead_and_every_one_runs(case: tuple[Bars, Rule], i: int) -> None:
     bars, rule = case

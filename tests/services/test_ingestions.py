@@ -620,9 +620,7 @@ def test_questdb_down_is_no_end_of_the_job(
 
 
 @given(st.binary(max_size=300))
-@settings_of_hypothesis(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings_of_hypothesis(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_end_balanced(desk: Desk, data: bytes) -> None:
     done = desk.run(desk.submit(None, upload=HEADER.encode() + day(1).encode() + data))
     assert done.rows_read == done.rows_written + done.rows_duplicate + done.rows_rejected

@@ -83,7 +83,7 @@ def test_warm_up_leaves_nothing_to_compile() -> None:
 
 
 # A smaller example would show no more, and take long to find.
-CUTS = settings(max_examples=30, deadline=None, phases=(Phase.generate,))
+CUTS = settings(max_examples=30, phases=(Phase.generate,))
 
 
 def values_of(param: Param) -> st.SearchStrategy[float]:

@@ -36,9 +36,7 @@ def client(make_client: MakeClient) -> Client:
 
 
 @schema.parametrize()
-@settings(
-    max_examples=8, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=8, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_described(case: schemathesis.Case, gunicorn: str, client: Client) -> None:
     headers = {"Authorization": f"Bearer {client.token}"}
     response = case.call(base_url=gunicorn, headers=headers)
