@@ -10,7 +10,7 @@ LOCK := .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate
 help:
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
-setup: .venv/.installed .cift/jars/questdb.jar ## make .venv and bring the servers' programs
+setup: .venv/.installed .cift/jars/kafka_2.13.jar ## make .venv and bring the servers' programs
 
 up: setup ## start the whole stack and wait until it answers
 	@$(STACK) up
@@ -53,7 +53,7 @@ lock: setup ## resolve requirements*.in again into the hashed requirements*.txt
 	@deploy/native/venv.sh
 	@touch $@
 
-.cift/jars/questdb.jar: pom.xml
+.cift/jars/kafka_2.13.jar: pom.xml
 	@deploy/native/prerequisites.sh
 	@mvn -q -B -C dependency:copy-dependencies -DoutputDirectory='$(CURDIR)/.cift/jars' -Dmdep.stripVersion=true
 	@touch $@

@@ -31,7 +31,7 @@ ROUNDS = 200
 POLL_S = 0.002  # asking without a pause would take the worker's processor
 # counted, but never too often: the load comes from one key
 UNLIMITED = {f"CIFT_{what}_PER_MINUTE": "1000000000" for what in ("REQUESTS", "SUBMITS")}
-STORES = ("postgres", "questdb", "broker", "cache")
+STORES = ("postgres", "questdb", "broker", "cache", "kafka")
 SCOPES = ("backtests:read", "backtests:write", "data:read", "data:write")
 BACKTEST = {
     "strategy": {"name": "sma_cross", "params": {"fast": 10, "slow": 20}},

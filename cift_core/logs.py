@@ -49,6 +49,10 @@ def configure_logs(level: str, log_format: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # Kafka's client tells at length of each try to connect; whoever asked for one tells of it once
+    logging.getLogger("kafka").setLevel(logging.WARNING)
+    for name in ("connection", "manager", "transport"):
+        logging.getLogger(f"kafka.net.{name}").setLevel(logging.CRITICAL)
 
 
 def bind_context(**fields: object) -> None:

@@ -42,6 +42,7 @@ class Settings:
     questdb_import_dir: Path | None
     broker_url: str
     cache_url: str
+    kafka_bootstrap_servers: str
     data_dir: Path
     upload_dir: Path
     secret_key: str
@@ -149,6 +150,7 @@ def _read(env: Env) -> dict[str, Any]:
         "questdb_import_dir": env.str("CIFT_QUESTDB_IMPORT_DIR", "", validate=_absolute_if_any),
         "broker_url": env.str("CIFT_BROKER_URL", validate=_url({"redis", "rediss"})),
         "cache_url": env.str("CIFT_CACHE_URL", validate=_url({"redis", "rediss"})),
+        "kafka_bootstrap_servers": env.str("CIFT_KAFKA_BOOTSTRAP_SERVERS", validate=_addresses),
         "data_dir": env.path("CIFT_DATA_DIR", validate=_absolute),
         "upload_dir": env.path("CIFT_UPLOAD_DIR", None, validate=_absolute),
         "secret_key": env.str("CIFT_SECRET_KEY", validate=_secret),
@@ -204,6 +206,13 @@ def _url(schemes: set[str]) -> Callable[[str], None]:
             raise ValidationError(f"Has an @ beside the one before the host; {_ENCODED}.")
 
     return check
+
+
+def _addresses(value: str) -> None:
+    for address in _listed(value) or [""]:
+        host, _, port = address.rpartition(":")
+        if not host or "/" in host or "@" in host or not port.isdecimal() or not 1 <= int(port) <= 65_535:
+            raise ValidationError(f"Must be host:port, or several with commas between them, got {address!r}.")
 
 
 def _absolute(value: Path) -> None:

@@ -20,7 +20,7 @@ class Live(AnswerSchema):
 
 
 class Ready(AnswerSchema):
-    """Whether every store answers; `details` of these and of workers and beat only when asked for."""
+    """Whether every store answers; `details` of these, of Kafka, workers and beat only when asked for."""
 
     ready = fields.Boolean(required=True)
     checks = fields.Dict(
@@ -34,8 +34,9 @@ class ReadyQuery(RequestSchema):
 
     verbose = Text(
         metadata={
-            "description": "Given with any value: also latency and reason of each store, of workers (the "
-            "longest round trip of a task) and of beat (the age of its last message)."
+            "description": "Given with any value: also latency and reason of each store, Kafka included, of "
+            "the consumer (whether messages wait that nobody takes), of workers (the longest round trip of a "
+            "task) and of beat (the age of its last message)."
         },
     )
 

@@ -16,6 +16,7 @@ from xdist.scheduler import LoadFileScheduling
 from cift_core.models import User
 from cift_core.settings import Settings, load_settings
 from cift_core.stores import Stores, open_stores
+from cift_core.stores.kafka import Kafka
 from deploy.native.stack import Stack
 
 hypothesis.settings.register_profile("cift", deadline=None)  # a busy machine makes no example wrong
@@ -49,11 +50,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneEndToEnd:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """PostgreSQL, two Redis servers and QuestDB, migrated; the application's processes are not started."""
+    """PostgreSQL, two Redis servers and QuestDB, migrated; neither Kafka nor the application is started."""
     stack = Stack(Path(tempfile.mkdtemp(prefix="cift-test-")))
-    stack.up(servers_only=True)
+    stack.up(stores_only=True)
     yield stack
     stack.delete()
+
+
+@pytest.fixture(scope="session")
+def kafka(stack: Stack, stores: Stores) -> Kafka:
+    """Kafka beside the other servers, for the tests that ask for it; its topics are there."""
+    stack.start("kafka")
+    stores.kafka.create_topics()
+    return stores.kafka
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ GOOD = {
     "CIFT_QUESTDB_HTTP_URL": "http://cift:qdbpass@qdb:9000",
     "CIFT_BROKER_URL": "redis://:brokerpass@broker:6379/0",
     "CIFT_CACHE_URL": "redis://:cachepass@cache:6379/0",
+    "CIFT_KAFKA_BOOTSTRAP_SERVERS": "kafka:9092",
     "CIFT_DATA_DIR": "/srv/cift",
     "CIFT_SECRET_KEY": SECRET,
     "CIFT_ENCRYPTION_KEYS": f"{KEYS[0]},{KEYS[1]}",

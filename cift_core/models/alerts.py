@@ -20,6 +20,7 @@ class AlertKind(StrEnum):
     BEAT_SILENT = "beat_silent"
     QUEUE_UNSERVED = "queue_unserved"
     QUEUE_SLOW = "queue_slow"
+    CONSUMER_STALLED = "consumer_stalled"
     JOB_FAILED = "job_failed"
 
 

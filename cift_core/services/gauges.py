@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from cift_core.errors import StoreUnavailable
 from cift_core.models import FINAL, Alert, JobStatus
 from cift_core.services import workers
-from cift_core.services.health import Health, stores_checked
+from cift_core.services.health import Health, stores_checked, told
 from cift_core.services.workers import Check
 from cift_core.stores import Stores
 
@@ -40,9 +40,11 @@ def gauges(stores: Stores, health: Health, session: Session) -> Iterator[Gauge]:
     yield _ended(session)
     yield _alerts(session)
     outcomes = health.probe()
-    yield from _checks([*stores_checked(outcomes), *_behind_the_broker(stores)])
+    yield from _checks([*stores_checked(outcomes), *told(outcomes), *_behind_the_broker(stores)])
     up = {outcome.store for outcome in outcomes if outcome.healthy}
     yield from _redis(stores, up)
+    if "kafka" in up:
+        yield from _lag(stores)
 
 
 def _unfinished(session: Session) -> Iterator[Gauge]:
@@ -121,3 +123,12 @@ def _redis(stores: Stores, up: set[str]) -> Iterator[Gauge]:
     yield Gauge("cift_redis_used_bytes", "Memory in use.", memory["used_bytes"])
     yield Gauge("cift_redis_limit_bytes", "Memory there may be; 0 is no limit.", memory["limit_bytes"])
     yield Gauge("cift_redis_evicted_keys", "Keys dropped for room since the start.", memory["evicted_keys"])
+
+
+def _lag(stores: Stores) -> Iterator[Gauge]:
+    try:
+        positions = stores.kafka.positions()
+    except StoreUnavailable:
+        return
+    lags: Values = [({"partition": str(position.partition)}, position.lag) for position in positions]
+    yield Gauge("cift_kafka_lag_messages", "Messages of market-data that the consumer has not taken.", lags)

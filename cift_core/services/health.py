@@ -1,6 +1,6 @@
 """Whether the stores answer: each probed by a real request, side by side, each under its own deadline.
 
-With details also whether beat and the workers do their work.
+With details also whether the consumer, beat and the workers do their work.
 """
 
 import threading
@@ -16,6 +16,7 @@ from cift_core.clock import utc_now
 from cift_core.errors import StoreUnavailable
 from cift_core.models import AlertKind
 from cift_core.services import workers
+from cift_core.services.consumer_lag import ConsumerLag
 from cift_core.services.workers import Check
 from cift_core.stores import Stores
 from cift_core.stores.questdb_batches import Rows
@@ -96,18 +97,22 @@ class Health:
             "broker": self._broker,
             "cache": stores.cache.probe,
         }
-        self._probes = [Probe(store, ask, deadline_s) for store, ask in asks.items()]
+        self._needed = [Probe(store, ask, deadline_s) for store, ask in asks.items()]
+        self._kafka = Probe("kafka", ConsumerLag(stores.kafka).checks, deadline_s)
         self._workers = Probe("workers", lambda: workers.checks(stores), deadline_s)
 
     def probe(self) -> list[Probed]:
         """The outcome of every store's probe, in the time of the slowest."""
-        running = [(probe, probe.start()) for probe in self._probes]
-        return [probe.outcome(request) for probe, request in running]
+        return _outcomes([*self._needed, self._kafka])
 
     def readiness(self, *, verbose: bool = False) -> dict[str, Any]:
-        """The body of `GET /ready`; the check `redis` covers the broker and the cache."""
+        """The body of `GET /ready`; the check `redis` covers the broker and the cache.
+
+        Without Kafka the service is ready: what comes by it waits there, and all else goes on.
+        """
         behind = self._workers.start() if verbose else None
-        probed = {outcome.store: outcome for outcome in self.probe()}
+        outcomes = self.probe() if verbose else _outcomes(self._needed)
+        probed = {outcome.store: outcome for outcome in outcomes}
         healthy = {
             "postgres": probed["postgres"].healthy,
             "questdb": probed["questdb"].healthy,
@@ -122,6 +127,7 @@ class Health:
                 name: _detail(outcome.healthy, outcome.latency_ms, outcome.reason)
                 for name, outcome in probed.items()
             }
+            stores["consumer"] = _together(told(outcomes))
             body["details"] = stores | _behind_the_broker(self._workers.outcome(behind))
         return body
 
@@ -130,6 +136,16 @@ class Health:
             raise StoreUnavailable(
                 "broker_evicts", "The broker may evict messages: set its maxmemory-policy to noeviction."
             )
+
+
+def _outcomes(probes: Sequence[Probe]) -> list[Probed]:
+    running = [(probe, probe.start()) for probe in probes]
+    return [probe.outcome(request) for probe, request in running]
+
+
+def told(outcomes: Sequence[Probed]) -> list[Check]:
+    """What the probes found behind their stores."""
+    return [check for outcome in outcomes for check in outcome.told or ()]
 
 
 def stores_checked(outcomes: Sequence[Probed]) -> list[Check]:
@@ -144,13 +160,17 @@ def _behind_the_broker(outcome: Probed) -> dict[str, dict[str, Any]]:
     found = outcome.told or ()
     ticks = [check for check in found if check.kind == AlertKind.BEAT_SILENT]
     return {
-        name: _detail(
-            _all_healthy(checks),
-            max((check.latency_ms for check in checks), default=0.0),
-            " ".join(filter(None, (outcome.reason, *(check.reason for check in checks)))),
-        )
+        name: _together(checks, outcome.reason)
         for name, checks in (("workers", [check for check in found if check not in ticks]), ("beat", ticks))
     }
+
+
+def _together(checks: Sequence[Check], reason: str = "") -> dict[str, Any]:
+    return _detail(
+        _all_healthy(checks),
+        max((check.latency_ms for check in checks), default=0.0),
+        " ".join(filter(None, (reason, *(check.reason for check in checks)))),
+    )
 
 
 def _all_healthy(checks: Sequence[Check]) -> bool | None:

@@ -17,7 +17,7 @@ from cift_core.errors import StoreUnavailable
 from cift_core.logs import logger
 from cift_core.models import Alert, AlertKind, AlertSeverity, AlertStatus
 from cift_core.services import workers
-from cift_core.services.health import Health, stores_checked
+from cift_core.services.health import Health, stores_checked, told
 from cift_core.services.workers import Check
 from cift_core.stores import Stores
 
@@ -29,6 +29,7 @@ SEVERITY = {
     AlertKind.BEAT_SILENT: AlertSeverity.CRITICAL,
     AlertKind.QUEUE_UNSERVED: AlertSeverity.CRITICAL,
     AlertKind.QUEUE_SLOW: AlertSeverity.WARNING,
+    AlertKind.CONSUMER_STALLED: AlertSeverity.WARNING,
 }
 _UNRESOLVED = (Alert.owner_id.is_(None), Alert.resolved_at.is_(None))
 # a prober that freezes in here must not keep the others out
@@ -120,7 +121,7 @@ class Watch:
     def _look(self) -> list[Check]:
         outcomes = self.health.probe()
         up = {outcome.store for outcome in outcomes if outcome.healthy}
-        found = stores_checked(outcomes)
+        found = [*stores_checked(outcomes), *told(outcomes)]
         try:
             if "broker" in up:
                 found += [*workers.checks(self.stores), workers.fullness(self.stores.broker)]

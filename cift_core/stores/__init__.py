@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cift_core.settings import Settings
+from cift_core.stores.kafka import Kafka
 from cift_core.stores.postgres import PostgresPool
 from cift_core.stores.questdb import QuestDBPool
 from cift_core.stores.rate_counters import RateCounters
@@ -29,10 +30,11 @@ class Stores:
     cache: RedisPool
     broker: RedisPool
     rates: RateCounters
+    kafka: Kafka
 
     def close(self) -> None:
         """Close every connection of this process."""
-        for store in (self.postgres, self.questdb, self.cache, self.broker, self.rates):
+        for store in (self.postgres, self.questdb, self.cache, self.broker, self.rates, self.kafka):
             store.close()
 
 
@@ -53,4 +55,5 @@ def open_stores(settings: Settings, role: Role) -> Stores:
         cache=RedisPool(settings.cache_url, timeout_s=settings.probe_timeout_s),
         broker=RedisPool(settings.broker_url, timeout_s=settings.probe_timeout_s),
         rates=RateCounters(settings.cache_url),
+        kafka=Kafka(settings.kafka_bootstrap_servers, timeout_s=settings.probe_timeout_s),
     )

@@ -19,6 +19,7 @@ URLS = {
     "redis-broker": "CIFT_BROKER_URL",
     "redis-cache": "CIFT_CACHE_URL",
     "questdb": "CIFT_QUESTDB_HTTP_URL",
+    "kafka": "CIFT_KAFKA_BOOTSTRAP_SERVERS",
     "api": "CIFT_URL",
     "flower": "CIFT_FLOWER_URL",
 }

@@ -61,6 +61,13 @@ def questdb_jar() -> Path:
     return jar
 
 
+def kafka_classpath() -> str:
+    """Kafka's jars and those it needs, brought by `make setup`."""
+    if not (JARS / "kafka_2.13.jar").exists():
+        raise StackError(f"Kafka's jars are missing in {JARS}. Bring them: make setup")
+    return f"{JARS}/*"
+
+
 def _package(name: str) -> Path:
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:

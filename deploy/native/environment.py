@@ -9,7 +9,7 @@ import socket
 from collections.abc import Collection, Mapping
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -19,6 +19,8 @@ USUAL_PORTS = {
     "CIFT_QUESTDB_HTTP_URL": 9000,
     "CIFT_BROKER_URL": 6379,
     "CIFT_CACHE_URL": 6380,
+    "CIFT_KAFKA_BOOTSTRAP_SERVERS": 9092,
+    "CIFT_KAFKA_CONTROLLER": 9093,
     "CIFT_URL": 8000,
     "CIFT_FLOWER_URL": 5555,
 }
@@ -66,8 +68,8 @@ def foreign() -> dict[str, str]:
 
 
 def port(env: Mapping[str, str], key: str) -> int:
-    """The port of the URL under `key`."""
-    number = urlsplit(env[key]).port
+    """The port of the URL or address under `key`."""
+    number = _split(env[key]).port
     if number is None:
         raise ValueError(f"{key} names no port")
     return number
@@ -75,7 +77,7 @@ def port(env: Mapping[str, str], key: str) -> int:
 
 def password(env: Mapping[str, str], key: str) -> str:
     """The password of the URL under `key`."""
-    return urlsplit(env[key]).password or ""
+    return _split(env[key]).password or ""
 
 
 def masked(url: str) -> str:
@@ -93,6 +95,8 @@ def _fresh(root: Path) -> dict[str, str]:
         "CIFT_QUESTDB_IMPORT_DIR": str(root / "questdb" / "import"),
         "CIFT_BROKER_URL": f"redis://:{secrets.token_hex(24)}@127.0.0.1:0/0",
         "CIFT_CACHE_URL": f"redis://:{secrets.token_hex(24)}@127.0.0.1:0/0",
+        "CIFT_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:0",
+        "CIFT_KAFKA_CONTROLLER": "127.0.0.1:0",
         "CIFT_DATA_DIR": str(CHECKOUT / "data"),
         "CIFT_UPLOAD_DIR": str(root / "uploads"),
         "CIFT_SECRET_KEY": secrets.token_hex(32),
@@ -104,10 +108,15 @@ def _fresh(root: Path) -> dict[str, str]:
     }
 
 
+def _split(url: str) -> SplitResult:
+    """The parts of a URL, or of a bare host:port."""
+    return urlsplit(url if "://" in url else f"//{url}")
+
+
 def _with_port(url: str, number: int) -> str:
-    parts = urlsplit(url)
+    parts = _split(url)
     host = parts.netloc.rpartition(":")[0]
-    return urlunsplit(parts._replace(netloc=f"{host}:{number}"))
+    return urlunsplit(parts._replace(netloc=f"{host}:{number}")).removeprefix("//")
 
 
 def _is_free(number: int) -> bool:

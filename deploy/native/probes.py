@@ -14,11 +14,20 @@ import kombu.exceptions
 import psycopg
 import redis
 from celery import Celery
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
 
 Env = Mapping[str, str]
 
 # What a probe raises while its program is not there yet.
-NOT_YET = (OSError, http.client.HTTPException, psycopg.Error, redis.RedisError, kombu.exceptions.KombuError)
+NOT_YET = (
+    OSError,
+    http.client.HTTPException,
+    psycopg.Error,
+    redis.RedisError,
+    kombu.exceptions.KombuError,
+    KafkaError,
+)
 
 
 def probe(name: str, env: Env) -> None:
@@ -46,6 +55,14 @@ def _cache(env: Env) -> None:
 def _questdb(env: Env) -> None:
     _get(env["CIFT_QUESTDB_HTTP_URL"] + "/exec?query=select%201")
     _select_one(env["CIFT_QUESTDB_PG_URL"])
+
+
+def _kafka(env: Env) -> None:
+    address = env["CIFT_KAFKA_BOOTSTRAP_SERVERS"]
+    host, _, number = address.rpartition(":")
+    socket.create_connection((host, int(number)), timeout=2).close()  # the client says less soon why not
+    with KafkaAdminClient(bootstrap_servers=address, bootstrap_timeout_ms=5_000) as client:
+        client.list_topics()
 
 
 def _api(env: Env) -> None:
@@ -102,6 +119,7 @@ _PROBES: dict[str, Callable[[Env], None]] = {
     "redis-broker": _broker,
     "redis-cache": _cache,
     "questdb": _questdb,
+    "kafka": _kafka,
     "api": _api,
     "worker": _jobs,
     "worker-health": _health,

@@ -1,13 +1,13 @@
-"""The four servers: what each is started with and the configuration it reads."""
+"""The five servers: what each is started with and the configuration it reads."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from . import binaries, postgres
+from . import binaries, kafka, postgres
 from .environment import password, port
+from .private import write_private
 from .program import Program
 
 BROKER_POLICY = ["appendonly yes", "appendfsync always", "maxmemory-policy noeviction"]
@@ -20,7 +20,7 @@ CACHE_POLICY = ["appendonly no", "maxmemory 256mb", "maxmemory-policy allkeys-lr
 
 
 def servers(root: Path) -> list[Program]:
-    """PostgreSQL, the two Redis servers and QuestDB, as the supervisor runs them."""
+    """PostgreSQL, the two Redis servers, QuestDB and Kafka, as the supervisor runs them."""
     redis = binaries.redis_server()
     return [
         Program(
@@ -33,6 +33,7 @@ def servers(root: Path) -> list[Program]:
         Program("redis-broker", [str(redis), "redis.conf"], root / "redis-broker"),
         Program("redis-cache", [str(redis), "redis.conf"], root / "redis-cache"),
         Program("questdb", _questdb_command(root / "questdb"), root / "questdb"),
+        Program("kafka", kafka.command(root / "kafka"), root / "kafka", stop_timeout_s=kafka.STOP_TIMEOUT_S),
     ]
 
 
@@ -42,12 +43,7 @@ def prepare(root: Path, env: Mapping[str, str]) -> None:
     _prepare_redis(root / "redis-broker", env, "CIFT_BROKER_URL", BROKER_POLICY)
     _prepare_redis(root / "redis-cache", env, "CIFT_CACHE_URL", CACHE_POLICY)
     _prepare_questdb(root / "questdb", env)
-
-
-def write_private(path: Path, lines: list[str]) -> None:
-    """Write `lines` to a file that only we can read (mode 0600)."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-        out.writelines(f"{line}\n" for line in lines)
+    kafka.prepare(root / "kafka", env)
 
 
 def _prepare_redis(folder: Path, env: Mapping[str, str], key: str, policy: list[str]) -> None:

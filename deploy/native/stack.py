@@ -21,7 +21,8 @@ from .environment import CHECKOUT
 from .errors import StackError
 from .probes import NOT_YET, probe
 
-SERVERS = ("postgres", "redis-broker", "redis-cache", "questdb")
+STORES = ("postgres", "redis-broker", "redis-cache", "questdb")  # without which the service is not ready
+SERVERS = (*STORES, "kafka")
 APPS = ("api", "worker", "worker-health", "beat", "flower")
 
 STOPPED = ("STOPPED", "EXITED", "FATAL", "UNKNOWN")
@@ -33,7 +34,7 @@ LOG_TAIL_LINES = 15
 
 
 class Stack:
-    """PostgreSQL, two Redis servers, QuestDB and the application's processes under one supervisor.
+    """PostgreSQL, two Redis servers, QuestDB, Kafka and the application's processes under one supervisor.
 
     `root` is the folder that holds all of it. A stack ends with the thread that started it, unless it is
     `lasting`; a lasting one also takes the usual ports where they are free. `env_overrides` win over
@@ -53,13 +54,15 @@ class Stack:
         """All settings of this stack, secrets included; those overridden only until it was first up."""
         return environment.read(self.root) | self._overrides
 
-    def up(self, *, servers_only: bool = False) -> bool:
+    def up(self, *, stores_only: bool = False) -> bool:
         """Start what does not run, and wait until each answers; False when all ran already.
+
+        With `stores_only` neither Kafka nor the application.
 
         Raises:
             StackError: something did not start; whatever this call launched is down again.
         """
-        wanted = SERVERS if servers_only else (*SERVERS, *APPS)
+        wanted = STORES if stores_only else (*SERVERS, *APPS)
         with self._locked():
             whole = environment.is_whole(self.root)
             if whole and all(self._running(name) for name in wanted):
@@ -68,7 +71,7 @@ class Stack:
             if launched:
                 self._launch()
             try:
-                self._start_all(SERVERS)
+                self._start_all(wanted[: len(SERVERS)])
                 self._migrate()
                 self._start_all(wanted[len(SERVERS) :])
             except BaseException:

@@ -20,8 +20,8 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from .environment import foreign
 from .errors import StackError
+from .private import write_private
 from .program import Program
-from .servers import write_private
 
 SUPERVISORD = Path(__file__).with_name("supervisord.py")
 LONGEST_SOCKET_PATH = 100  # bytes; the kernel's limit is 107

@@ -19,11 +19,11 @@ import yaml
 
 from cift_core.settings import Settings, load_settings
 from cift_web.cli import cift
-from deploy.native import postgres, servers
+from deploy.native import kafka, postgres, servers
 from deploy.native.apps import API_STOP_TIMEOUT_S, WORKER_STOP_TIMEOUT_S, apps
 from deploy.native.environment import CHECKOUT, USUAL_PORTS
 from deploy.native.program import Program
-from deploy.native.stack import APPS, SERVERS
+from deploy.native.stack import APPS, SERVERS, STORES
 
 TEXT = (CHECKOUT / "docker-compose.yml").read_text()
 FILE: dict[str, Any] = yaml.safe_load(TEXT)
@@ -86,7 +86,7 @@ def test_the_file_meets_the_specification() -> None:
 
 
 def test_every_process_of_the_native_stack_is_a_service() -> None:
-    assert set(SERVICES) == {*SERVERS, *APPS, "migrate", "kafka"}
+    assert set(SERVICES) == {*SERVERS, *APPS, "migrate"}
 
 
 def test_every_secret_must_be_set_and_nothing_has_a_default() -> None:
@@ -124,6 +124,7 @@ def test_the_settings_of_every_process_are_complete_known_and_usable(monkeypatch
         (settings.cache_url, "redis-cache"),
     ):
         assert f"@{service}:" in url
+    assert settings.kafka_bootstrap_servers == "kafka:9092"
 
 
 @pytest.mark.parametrize("name", APPS)
@@ -152,7 +153,7 @@ def test_a_worker_has_the_time_to_hand_its_job_back() -> None:
 
 
 def test_nothing_starts_before_what_it_needs() -> None:
-    healthy = dict.fromkeys(SERVERS, "service_healthy")
+    healthy = dict.fromkeys(STORES, "service_healthy")
     assert depends("migrate") == healthy
     for name in APPS:
         assert depends(name) == healthy | {"migrate": "service_completed_successfully"}
@@ -206,6 +207,9 @@ def test_the_servers_are_set_as_in_the_native_stack(tmp_path: Path) -> None:
             assert given[key] == "${CIFT_QUESTDB_PASSWORD:?set it in .env}"
         elif not key.endswith("_BIND_TO"):
             assert given[key] == value, key
+    assert SERVICES["kafka"]["environment"]["KAFKA_HEAP_OPTS"] == kafka.HEAP
+    for key, value in kafka.SETTINGS.items():
+        assert SERVICES["kafka"]["environment"][f"KAFKA_{key.replace('.', '_').upper()}"] == value, key
     assert given["JAVA_TOOL_OPTIONS"] in servers._questdb_command(tmp_path)
 
 

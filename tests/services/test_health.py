@@ -22,7 +22,8 @@ from cift_core.services.health import Health, record
 from cift_core.services.workers import Check
 from cift_core.settings import Settings
 from cift_core.stores import Stores, open_stores
-from deploy.native.stack import SERVERS, Stack
+from cift_core.stores.kafka import Kafka
+from deploy.native.stack import STORES, Stack
 from tests.processes import frozen
 from tests.services.conftest import TRACES
 from tests.waiting import wait_for
@@ -34,7 +35,7 @@ HEALTHY = {"postgres": "healthy", "questdb": "healthy", "redis": "healthy"}
 
 
 @pytest.fixture(autouse=True)
-def _nothing_known_of_workers(stores: Stores) -> None:
+def _nothing_known_of_workers(stores: Stores, kafka: Kafka) -> None:
     stores.broker.delete(*TRACES)
 
 
@@ -79,7 +80,7 @@ def timed(ask: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], float]:
 
 def test_every_store_is_probed(health: Health) -> None:
     outcomes = health.probe()
-    assert [outcome.store for outcome in outcomes] == ["postgres", "questdb", "broker", "cache"]
+    assert [outcome.store for outcome in outcomes] == ["postgres", "questdb", "broker", "cache", "kafka"]
     assert all(outcome.healthy and outcome.reason == "" for outcome in outcomes)
     assert all(0 < outcome.latency_ms < 2_000 for outcome in outcomes)
 
@@ -88,10 +89,10 @@ def test_readiness_is_brief_unless_asked_for_more(health: Health) -> None:
     assert health.readiness() == {"ready": True, "checks": HEALTHY}
     verbose = health.readiness(verbose=True)
     assert verbose.keys() == {"ready", "checks", "details"}
-    assert verbose["details"].keys() == {*DETAILS.values(), "workers", "beat"}
+    assert verbose["details"].keys() == {*DETAILS.values(), "kafka", "consumer", "workers", "beat"}
     for name, detail in verbose["details"].items():
         assert detail.keys() == {"status", "latency_ms", "reason"}
-        if name in DETAILS.values():
+        if name in {*DETAILS.values(), "kafka"}:
             assert (detail["status"], detail["reason"]) == ("healthy", None)
 
 
@@ -113,7 +114,7 @@ def test_a_server_that_is_down_is_unhealthy_until_it_is_back(
     assert health.readiness() == {"ready": True, "checks": HEALTHY}
 
 
-@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize("name", STORES)
 def test_a_server_that_hangs_holds_one_thread_and_is_seen_to_recover(
     name: str, impatient: Health, hang: Callable[[str], Callable[[], None]]
 ) -> None:
@@ -129,11 +130,26 @@ def test_a_server_that_hangs_holds_one_thread_and_is_seen_to_recover(
     wait_for(lambda: not probe_threads(), 20)
 
 
+def test_without_kafka_the_service_is_ready_and_says_so(
+    health: Health, stack: Stack, stop_server: Callable[[str], None]
+) -> None:
+    stop_server("kafka")
+    for _ in range(2):
+        answer, took_s = timed(lambda: health.readiness(verbose=True))
+        assert took_s < 3
+        assert {name: answer[name] for name in ("ready", "checks")} == {"ready": True, "checks": HEALTHY}
+        assert answer["details"]["kafka"]["status"] == "unhealthy"
+        assert "answer" in answer["details"]["kafka"]["reason"]
+        assert answer["details"]["consumer"]["status"] == "unknown"
+    stack.start("kafka")
+    wait_for(lambda: health.readiness(verbose=True)["details"]["kafka"]["status"] == "healthy", 20)
+
+
 def test_when_all_servers_hang_the_answer_comes_within_three_seconds(
     health: Health, hang: Callable[[str], Callable[[], None]]
 ) -> None:
     assert health.readiness()["ready"]
-    let_go = [hang(name) for name in SERVERS]
+    let_go = [hang(name) for name in STORES]
     answer, took_s = timed(lambda: health.readiness(verbose=True))
     assert took_s < 3
     assert answer["checks"] == dict.fromkeys(HEALTHY, "unhealthy")

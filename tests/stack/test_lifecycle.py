@@ -34,48 +34,48 @@ def lone_stack() -> Iterator[Stack]:
 
 def test_up_and_down_twice_and_up_again_keeps_settings_and_data(lone_stack: Stack) -> None:
     lone_stack.down()
-    assert lone_stack.up(servers_only=True)
+    assert lone_stack.up(stores_only=True)
     env = lone_stack.env
     with psycopg.connect(env["CIFT_POSTGRES_URL"], autocommit=True) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
-    assert not lone_stack.up(servers_only=True)
+    assert not lone_stack.up(stores_only=True)
 
     assert lone_stack.down()
     assert command_lines(lone_stack.root) == {}
     assert list((lone_stack.root / "run").glob("*.sock")) == []
     assert not lone_stack.down()
 
-    assert lone_stack.up(servers_only=True)
+    assert lone_stack.up(stores_only=True)
     assert lone_stack.env == env
     with psycopg.connect(env["CIFT_POSTGRES_URL"]) as connection:
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
 
 
 def test_settings_that_an_earlier_version_did_not_know_are_added(lone_stack: Stack) -> None:
-    lone_stack.up(servers_only=True)
+    lone_stack.up(stores_only=True)
     env, file = lone_stack.env, lone_stack.root / "env"
     for running in (True, False):
         kept = {name: value for name, value in env.items() if name != "CIFT_ENCRYPTION_KEYS"}
         file.write_text("".join(f"{name}={value}\n" for name, value in kept.items()))
         if not running:
             lone_stack.down()
-        assert lone_stack.up(servers_only=True)
+        assert lone_stack.up(stores_only=True)
         assert kept.items() < lone_stack.env.items()
         assert len(lone_stack.env["CIFT_ENCRYPTION_KEYS"]) == 44
         assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_new_passwords_reach_servers_that_have_data(lone_stack: Stack) -> None:
-    lone_stack.up(servers_only=True)
+    lone_stack.up(stores_only=True)
     lone_stack.down()
     (lone_stack.root / "env").unlink()
-    assert lone_stack.up(servers_only=True)
+    assert lone_stack.up(stores_only=True)
 
 
 def test_a_killed_supervisor_is_no_obstacle(lone_stack: Stack) -> None:
-    lone_stack.up(servers_only=True)
+    lone_stack.up(stores_only=True)
     before = _kill_supervisor(lone_stack)
-    assert lone_stack.up(servers_only=True)
+    assert lone_stack.up(stores_only=True)
     assert _kill_supervisor(lone_stack) != before
     assert lone_stack.down()
     assert command_lines(lone_stack.root) == {}
@@ -86,7 +86,7 @@ def test_a_stack_ends_with_the_process_that_started_it(lone_stack: Stack) -> Non
     script = (
         "import pathlib, sys, time\n"
         "from deploy.native.stack import Stack\n"
-        "Stack(pathlib.Path(sys.argv[1])).up(servers_only=True)\n"
+        "Stack(pathlib.Path(sys.argv[1])).up(stores_only=True)\n"
         "print('up', flush=True)\n"
         "time.sleep(600)\n"
     )
@@ -104,7 +104,7 @@ def test_a_deep_folder_that_others_can_not_enter() -> None:
     with tempfile.TemporaryDirectory(prefix="cift-test-") as private:  # mode 0700
         stack = Stack(Path(private) / "deep" / ("d" * 120))
         try:
-            stack.up(servers_only=True)
+            stack.up(stores_only=True)
             assert stack.pid("postgres")
             assert postgres.home(stack.root).is_relative_to(private) == (os.geteuid() != 0)
         finally:
@@ -138,12 +138,12 @@ def test_lines_of_the_user_in_the_env_file_stay(tmp_path: Path) -> None:
 
 
 def test_a_server_that_does_not_start_is_named_with_its_log(lone_stack: Stack) -> None:
-    lone_stack.up(servers_only=True)
+    lone_stack.up(stores_only=True)
     lone_stack.down()
     appended = next((lone_stack.root / "redis-broker" / "appendonlydir").glob("*.incr.aof"))
     appended.write_bytes(b"not a command" * 100)
     with pytest.raises(StackError, match="redis-broker did not start") as told:
-        lone_stack.up(servers_only=True)
+        lone_stack.up(stores_only=True)
     assert "Bad file format reading the append only file" in str(told.value)
     assert command_lines(lone_stack.root) == {}
 

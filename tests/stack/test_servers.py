@@ -1,4 +1,4 @@
-"""The four servers as every other test meets them: private, on loopback, back after a crash."""
+"""The five servers as every other test meets them: private, on loopback, back after a crash."""
 
 from __future__ import annotations
 
@@ -6,16 +6,26 @@ import stat
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import closing
+from uuid import uuid4
 
 import psycopg
 import pytest
 import redis
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from cift_core.stores.kafka import Kafka
 from deploy.native.environment import USUAL_PORTS, password, port
 from deploy.native.probes import NOT_YET, probe
 from deploy.native.stack import SERVERS, Stack
+from tests.waiting import wait_for
 
 from .conftest import command_lines, listening_ports, secrets_on_command_lines, wait_for_successor
+
+
+@pytest.fixture(autouse=True)
+def _all_run(kafka: Kafka) -> None:
+    """Kafka is started, too."""
 
 
 def test_postgres_wants_the_password(stack: Stack) -> None:
@@ -104,6 +114,21 @@ def test_what_the_broker_took_survives_its_death(stack: Stack) -> None:
         stack.kill("redis-broker")
         stack.wait_until_ready("redis-broker")
         assert client.getdel("kept") == b"1"
+
+
+def test_what_kafka_took_survives_its_death(stack: Stack, kafka: Kafka) -> None:
+    key, topic = uuid4().bytes, "market-data"
+    servers = stack.env["CIFT_KAFKA_BOOTSTRAP_SERVERS"]
+    with closing(KafkaProducer(bootstrap_servers=servers, acks="all")) as producer:
+        sent = producer.send(topic, key=key, value=b"{}").get(timeout=60)
+    stack.kill("kafka")
+    stack.wait_until_ready("kafka")
+    with closing(KafkaConsumer(bootstrap_servers=servers, group_id=None)) as consumer:
+        place = TopicPartition(topic, sent.partition)
+        consumer.assign([place])
+        consumer.seek(place, sent.offset)
+        (record,) = wait_for(lambda: consumer.poll(500)).popitem()[1]
+    assert record.key == key
 
 
 @pytest.mark.parametrize("name", SERVERS)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from sqlalchemy import text
 
 from cift_core.settings import Settings
@@ -40,6 +41,7 @@ def use(stores):
     stores.questdb.fetch("SELECT 1")
     stores.questdb.probe()
     stores.postgres.probe()
+    stores.kafka.positions()
     with stores.postgres.transaction() as session:
         return session.scalar(text("SELECT pg_backend_pid()"))
 
@@ -77,16 +79,18 @@ def forked(settings_env: dict[str, str], how: str) -> dict[str, int]:
     return report
 
 
+@pytest.mark.usefixtures("kafka")
 def test_stores_opened_before_a_fork_give_each_side_sockets_of_its_own(stack: Stack) -> None:
     report = forked(stack.env, "unused")
     assert report["opened"] == 0
-    assert report["new"] >= 6
+    assert report["new"] >= 7
     assert report["child"] != report["after"]
 
 
+@pytest.mark.usefixtures("kafka")
 def test_a_child_with_stores_of_its_own_leaves_its_parents_connections_alone(stack: Stack) -> None:
     report = forked(stack.env, "used")
-    assert report["new"] >= 6, "PostgreSQL, QuestDB and their probes, cache and broker"
+    assert report["new"] >= 7, "PostgreSQL, QuestDB and their probes, cache, broker and Kafka"
     assert report["child"] != report["parent"]
     assert report["after"] == report["parent"], "still connected after the child's end"
 

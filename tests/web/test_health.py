@@ -31,6 +31,7 @@ def test_live_touches_no_store(settings: Settings) -> None:
             questdb_pg_url=f"postgresql://u:p@{nowhere}/d",
             broker_url=f"redis://{nowhere}/0",
             cache_url=f"redis://{nowhere}/0",
+            kafka_bootstrap_servers=nowhere,
         )
     )
     try:
@@ -54,7 +55,7 @@ def test_ready_names_every_store(charlie: Client) -> None:
 
 def test_ready_verbose_tells_latency_and_reason(charlie: Client) -> None:
     details = charlie.get("/ready?verbose").json["details"]
-    assert set(details) == {"postgres", "questdb", "broker", "cache", "workers", "beat"}
+    assert set(details) == {"postgres", "questdb", "broker", "cache", "kafka", "consumer", "workers", "beat"}
     for name in ("postgres", "questdb", "broker", "cache"):
         assert details[name]["latency_ms"] > 0
         assert details[name]["reason"] is None

@@ -13,16 +13,18 @@ from prometheus_client.parser import text_string_to_metric_families
 from cift_core.models import AlertKind, AlertSeverity, JobStatus
 from cift_core.services.workers import JOBS, QUEUES
 from cift_core.stores import Stores
+from cift_core.stores.kafka import Kafka
 from cift_web.app import openapi_document
 from tests.web.conftest import BACKTEST, Client, MakeClient
 
 RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
-STORES = {"postgres", "questdb", "broker", "cache"}
+STORES = {"postgres", "questdb", "broker", "cache", "kafka"}
 LABELS = {
     "kind": {*JOBS, *AlertKind},
     "status": set(JobStatus),
     "severity": set(AlertSeverity),
-    "subject": {*STORES, *QUEUES, "beat"},
+    "subject": {*STORES, *QUEUES, "beat", "market-data"},
+    "partition": {"0", "1", "2", "3"},
     "queue": set(QUEUES),
     "server": {"broker", "cache"},
 }
@@ -30,7 +32,7 @@ Figures = dict[str, float]
 
 
 @pytest.fixture
-def operator(make_client: MakeClient) -> Client:
+def operator(make_client: MakeClient, kafka: Kafka) -> Client:
     return make_client("admin")
 
 
@@ -77,6 +79,8 @@ def test_what_is_checked_has_its_figures(operator: Client, stop_server: Callable
         assert 0 < found[f"cift_check_latency_seconds{{kind=store_unhealthy,subject={store}}}"] < 2
     assert found["cift_redis_limit_bytes{server=cache}"] == 256 * 2**20
     assert all(found[f"cift_queue_messages{{queue={queue}}}"] >= 0 for queue in QUEUES)
+    assert found["cift_check_healthy{kind=consumer_stalled,subject=market-data}"] in (0, 1)
+    assert found["cift_kafka_lag_messages{partition=0}"] >= 0
     stop_server("redis-cache")
     found = scraped(operator)
     assert found["cift_check_healthy{kind=store_unhealthy,subject=cache}"] == 0
