@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import engine, fresh, ingest, lengths, limits, portfolio, service, vectorbt_peer
+from bench import engine, fresh, ingest, kafka, lengths, limits, portfolio, service, vectorbt_peer
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -16,7 +16,7 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 def main() -> None:
     """Run every benchmark, print the table and write it."""
     figures: dict[str, float] = {}
-    for part in (fresh, engine, limits, lengths, vectorbt_peer, portfolio, ingest, service):
+    for part in (fresh, engine, limits, lengths, vectorbt_peer, portfolio, ingest, kafka, service):
         figures |= part.measure()
     lengths.draw(figures)
     text = report(figures)
@@ -69,6 +69,7 @@ def report(f: dict[str, float]) -> str:
         *vectorbt_peer.rows(f),
         *portfolio.rows(f),
         *ingest.rows(f),
+        *kafka.rows(f),
     ]
     lines = [
         "# Benchmark results",

@@ -69,7 +69,7 @@ def measure() -> dict[str, float]:
     data.mkdir(mode=0o755)
     quotes, bars = ingest_files.prepare(data)
     stack = Stack(folder / "stack", {"CIFT_DATA_DIR": str(data)})
-    stack.up(servers_only=True)
+    stack.up(stores_only=True)
     try:
         os.environ.update(stack.env)
         desk = open_desk()

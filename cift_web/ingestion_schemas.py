@@ -7,6 +7,7 @@ from marshmallow import fields
 from marshmallow.validate import Length, OneOf, Range
 
 from cift_core.models import JobStatus
+from cift_core.services.ingestion_requests import MAX_SECONDS, SOURCES
 from cift_core.services.market_kinds import INTERVALS, KINDS, SYMBOL
 from cift_core.services.record_files import FORMATS
 from cift_web.schemas import (
@@ -40,9 +41,9 @@ Columns = RequestSchema.from_dict(
 
 
 class SourceRequest(RequestSchema):
-    """Where the records are and how they are written."""
+    """Where the records are and how they are written: in a file, or on Kafka's topic."""
 
-    type = fields.String(required=True, validate=OneOf(["file"]))
+    type = fields.String(required=True, validate=OneOf(SOURCES))
     path = fields.String(
         allow_none=True,
         metadata={
@@ -76,16 +77,34 @@ class SourceRequest(RequestSchema):
             "examples": ["America/New_York"],
         },
     )
+    offsets = fields.Dict(
+        keys=fields.String(metadata={"pattern": "^[0-9]{1,9}$"}),
+        values=fields.Integer(validate=Range(min=0)),
+        allow_none=True,
+        metadata={
+            "description": "Of kafka: the offset to begin with by partition; of others, where the last "
+            "ingestion from the topic ended.",
+            "examples": [{"0": 120}],
+        },
+    )
+    max_messages = fields.Integer(
+        allow_none=True, validate=Range(min=1), metadata={"description": "Of kafka: the most to read."}
+    )
+    max_seconds = fields.Float(
+        allow_none=True,
+        validate=Range(0, MAX_SECONDS, min_inclusive=False),
+        metadata={"description": "Of kafka: after so long it ends with what it has read."},
+    )
 
 
 class IngestionRequest(RequestSchema):
-    """A file of bars, ticks (trades) or quotes to bring in.
+    """A file of bars, ticks (trades) or quotes to bring in; or what is on the topic, and then `source` alone.
 
     Documents what `services/ingestion_requests` reads, which checks it against the file's first lines.
     """
 
     source = fields.Nested(SourceRequest, required=True)
-    kind = fields.String(required=True, validate=OneOf(tuple(KINDS)))
+    kind = fields.String(validate=OneOf(tuple(KINDS)), metadata={"description": "Of a file, which needs it."})
     symbol = fields.String(
         allow_none=True,
         metadata={"pattern": SYMBOL.pattern, "description": "Left out when a column holds it."},
@@ -132,6 +151,14 @@ class IngestionAnswer(AnswerSchema):
     rows_rejected = fields.Integer(required=True)
     first_timestamp = UTCTime(required=True, allow_none=True)
     last_timestamp = UTCTime(required=True, allow_none=True)
+    topic_range = fields.Dict(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "Of one from the topic: by partition `begin`, the first offset, and `end`, the "
+            "one after the last; null until it runs."
+        },
+    )
     upload_sha256 = fields.String(required=True, allow_none=True)
     rejects_url = fields.Function(
         lambda ingestion: links_of(ingestion.id)["rejects"], required=True, metadata={"type": "string"}
@@ -156,7 +183,18 @@ class RejectAnswer(AnswerSchema):
     """A record that was refused."""
 
     line = fields.Integer(
-        required=True, metadata={"description": "From 1, a header included; in a Parquet file the row."}
+        required=True,
+        metadata={
+            "description": "From 1, a header included; in a Parquet file the row; of a message its row, or 0 "
+            "where it could not be read."
+        },
+    )
+    partition = fields.Integer(required=True, allow_none=True, metadata={"description": "Of the topic."})
+    offset = fields.Integer(
+        required=True,
+        allow_none=True,
+        attribute="message_offset",
+        metadata={"description": "Of the message on the topic."},
     )
     reason = fields.String(required=True)
     raw = fields.String(required=True, metadata={"description": "The record as it was read."})

@@ -142,6 +142,10 @@ class Tick(AnswerSchema):
     price = fields.Float(required=True)
     size = fields.Float(required=True, allow_none=True)
     side = fields.String(required=True, allow_none=True, validate=OneOf([*SIDES, None]))
+    server_time = fields.Boolean(
+        required=True,
+        metadata={"description": "The feed gave no time: it is when the server took the trade."},
+    )
 
 
 class Quote(AnswerSchema):

@@ -19,7 +19,12 @@ STREAMED_ROWS: Final = 10_000  # read, and held in memory, at a time
 Items = list[dict[str, Any]]
 Read = Callable[[str | None, int], tuple[Items, str | None]]
 _TIMES: Final = {"time", "entry_time", "exit_time"}
-_TYPES: Final = {fields.Float: pa.float64(), fields.Integer: pa.int64(), fields.String: pa.string()}
+_TYPES: Final = {
+    fields.Float: pa.float64(),
+    fields.Integer: pa.int64(),
+    fields.String: pa.string(),
+    fields.Boolean: pa.bool_(),
+}
 _log = logger(__name__)
 
 

@@ -1,9 +1,11 @@
 """Ingestions: the job that brings market data in, and the records it refused."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
 from cift_core.models.base import Base
@@ -11,7 +13,10 @@ from cift_core.models.jobs import JobColumns
 
 
 class Ingestion(JobColumns, Base):
-    """One ingestion; when it is done, `rows_read = rows_written + rows_duplicate + rows_rejected`."""
+    """One ingestion; when it is done, `rows_read = rows_written + rows_duplicate + rows_rejected`.
+
+    `topic_range` is, of one from the topic, the first offset and the one after the last by partition.
+    """
 
     __tablename__ = "ingestions"
 
@@ -22,6 +27,7 @@ class Ingestion(JobColumns, Base):
     rows_rejected: Mapped[int] = mapped_column(BigInteger, default=0)
     first_timestamp: Mapped[datetime | None]
     last_timestamp: Mapped[datetime | None]
+    topic_range: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
 
     @declared_attr.directive
     def __table_args__(cls) -> tuple[object, ...]:  # noqa: N805  a declared_attr gets the class
@@ -30,7 +36,10 @@ class Ingestion(JobColumns, Base):
 
 
 class IngestionReject(Base):
-    """A record that was refused: its line (from 1, the header included), the reason and its text."""
+    """A record that was refused: its line (from 1, the header included), the reason and its text.
+
+    Of the topic: the row of the message at this offset of the partition, 0 of a whole message.
+    """
 
     __tablename__ = "ingestion_rejects"
     __table_args__ = (
@@ -44,3 +53,5 @@ class IngestionReject(Base):
     line: Mapped[int] = mapped_column(BigInteger)
     reason: Mapped[str]
     raw: Mapped[str]
+    partition: Mapped[int | None]
+    message_offset: Mapped[int | None] = mapped_column(BigInteger)

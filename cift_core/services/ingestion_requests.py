@@ -1,7 +1,7 @@
 """Requests for an ingestion: checked against their file, every wrong field told, defaults filled in."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from cift_core.errors import FieldError, InvalidInput, did_you_mean, pointer_to
 from cift_core.services.columns import Layout, column_errors, map_columns, side_errors
@@ -14,6 +14,9 @@ from cift_core.stores.files import Upload
 
 _REQUEST_FIELDS = ("source", "kind", "symbol", "interval", "max_reject_share")
 _SOURCE_FIELDS = ("type", "path", "format", "columns", "header", "timestamp_unit", "timezone")
+_TOPIC_FIELDS = ("type", "offsets", "max_messages", "max_seconds")
+SOURCES: Final = ("file", "kafka")
+MAX_SECONDS: Final = 3_000  # a task is ended after 3,600
 _TIME_DEFAULTS = {"timestamp_unit": "iso", "timezone": "UTC"}
 
 
@@ -47,17 +50,13 @@ class _Fields:
             return None
         return value
 
-    def choice(self, name: str, now: Iterable[str], later: Iterable[str] = ()) -> str | None:
+    def choice(self, name: str, now: Iterable[str]) -> str | None:
         value = self.text(name)
         if value is None:
             if self.values.get(name) is None:
                 self.wrong(f"/{name}", f"is missing; one of: {', '.join(now)}")
-        elif value in later:
-            self.wrong(f"/{name}", f"{value!r} is not supported yet; supported now: {', '.join(now)}")
         elif value not in now:
-            self.wrong(
-                f"/{name}", f"{value!r} is none of: {', '.join(now)}{did_you_mean(value, [*now, *later])}"
-            )
+            self.wrong(f"/{name}", f"{value!r} is none of: {', '.join(now)}{did_you_mean(value, now)}")
         else:
             return value
         return None
@@ -73,10 +72,12 @@ def full_request(settings: Settings, request: object, upload: Upload | None) -> 
     errors: list[FieldError] = []
     top = _Fields(errors, "", request, _REQUEST_FIELDS)
     source = top.nested("source", _SOURCE_FIELDS)
+    if source.values.get("type") == "kafka":
+        return _from_topic(request, upload)
     kind = KINDS.get(top.choice("kind", KINDS) or "")
     filled: dict[str, Any] = {
         "source": {
-            "type": source.choice("type", ("file",), later=("kafka",)),
+            "type": source.choice("type", SOURCES),
             "path": _path(source, upload),
             "format": None if source.values.get("format") is None else source.choice("format", FORMATS),
             "columns": _columns(source, kind),
@@ -99,6 +100,37 @@ def full_request(settings: Settings, request: object, upload: Upload | None) -> 
     if errors:
         raise InvalidInput("invalid_ingestion", "The ingestion can't run as asked: see errors.", errors)
     return filled
+
+
+def _from_topic(request: object, upload: Upload | None) -> dict[str, Any]:
+    errors: list[FieldError] = []
+    top = _Fields(errors, "", request, _REQUEST_FIELDS)
+    source = top.nested("source", _TOPIC_FIELDS)
+    for name in _REQUEST_FIELDS[1:]:
+        if top.values.get(name) is not None:
+            top.wrong(f"/{name}", "leave it out: each message says what it holds")
+    if upload is not None:
+        top.wrong("/source/type", "must be file: a file was sent along")
+    most, seconds = source.values.get("max_messages"), source.values.get("max_seconds")
+    if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < 1):
+        source.wrong("/max_messages", "must be a whole number above 0")
+    if seconds is not None and (
+        not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 < seconds <= MAX_SECONDS
+    ):
+        source.wrong("/max_seconds", f"must be a number above 0 and at most {MAX_SECONDS:,}")
+    offsets = source.values.get("offsets")
+    if offsets is not None and not (isinstance(offsets, Mapping) and all(map(_is_offset, offsets.items()))):
+        source.wrong("/offsets", 'must map partitions to offsets, such as {"0": 120, "1": 0}')
+    if errors:
+        raise InvalidInput("invalid_ingestion", "The ingestion can't run as asked: see errors.", errors)
+    limits = {"offsets": offsets, "max_messages": most, "max_seconds": seconds}
+    return {"source": {"type": "kafka", **limits}, **dict.fromkeys(_REQUEST_FIELDS[1:])}
+
+
+def _is_offset(item: tuple[object, object]) -> bool:
+    place, offset = item
+    is_place = isinstance(place, str) and place.isascii() and place.isdecimal() and len(place) < 10
+    return is_place and isinstance(offset, int) and not isinstance(offset, bool) and 0 <= offset < 2**63
 
 
 def as_asked(request: object) -> object:

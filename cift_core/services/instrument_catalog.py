@@ -14,7 +14,8 @@ from cift_core.logs import logger
 from cift_core.models import InstrumentCatalog, InstrumentSeries
 from cift_core.services import revisions
 from cift_core.services.market_kinds import BARS, KINDS, Kind
-from cift_core.services.market_writes import VISIBLE_TIMEOUT_S, one_writer
+from cift_core.services.market_locks import one_writer
+from cift_core.services.market_writes import VISIBLE_TIMEOUT_S
 from cift_core.services.revisions import Change, Key
 from cift_core.stores import Stores
 from cift_core.stores.questdb import QuestDBPool

@@ -12,7 +12,7 @@ from cift_core.errors import FieldError, InvalidInput
 from cift_core.services.bar_sources import Source, none_ever, nothing_there
 from cift_core.services.bars import ceil_time, choose_source, range_ns
 from cift_core.services.market_kinds import BARS, KINDS, SIDES, TICKS, Kind
-from cift_core.services.market_reads import Page, Series, read_pages
+from cift_core.services.market_reads import Page, Series, read_pages, value_columns
 from cift_core.services.paging import decode_cursor, encode_cursor
 from cift_core.stores.questdb import QuestDBPool
 
@@ -80,7 +80,10 @@ def list_rows(
     after = tuple(decode_cursor(cursor, int, int)) if cursor else (-1, -1)
     begin_ns = max(begin_ns, after[0])
     rows: list[tuple[Any, ...]] = []
-    for page in read_pages(questdb, Series(kind, symbol), begin_ns, end_ns, page_rows=limit + 2):
+    select = [*value_columns(kind), *(["server_time"] if kind is TICKS else [])]
+    for page in read_pages(
+        questdb, Series(kind, symbol), begin_ns, end_ns, page_rows=limit + 2, select=select
+    ):
         rows += [row for row in _rows(page) if row[:2] > after]
         if len(rows) > limit:
             break
@@ -90,7 +93,8 @@ def list_rows(
     ):
         raise none_ever(questdb, kind, symbol)
     items = [
-        _item(kind.values, time_ns, *values) | ({"trade_id": number} if kind is TICKS else {})
+        _item(kind.values, time_ns, *values)
+        | ({"trade_id": number, "server_time": values[-1] == 1} if kind is TICKS else {})
         for time_ns, number, *values in rows[:limit]
     ]
     return items, encode_cursor(*rows[limit - 1][:2]) if len(rows) > limit else None

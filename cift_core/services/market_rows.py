@@ -51,11 +51,16 @@ class MarketRows:
 
 @dataclass(frozen=True)
 class Reject:
-    """A record that was refused: its place in the file (from 1), why, and its text."""
+    """A record that was refused: its place in the file (from 1), why, and its text.
+
+    Of the topic the place is that in the message at `offset` of `partition`, or 0 of a whole message.
+    """
 
     place: int
     reason: str
     raw: str
+    partition: int | None = None
+    offset: int | None = None
 
 
 @dataclass(frozen=True)

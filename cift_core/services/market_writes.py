@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
 from uuid import UUID
@@ -16,29 +15,14 @@ from cift_core.services.market_reads import Series, read_long_pages, value_colum
 from cift_core.services.market_rows import MarketRows
 from cift_core.services.revisions import Change, days_of
 from cift_core.services.seen_keys import SeenKeys, positions
-from cift_core.stores.advisory_locks import Lock, hold
-from cift_core.stores.postgres import PostgresPool
 from cift_core.stores.questdb import QuestDBPool
 from cift_core.stores.questdb_batches import Columns
 
 Tell = Callable[[int, Sequence[Change]], None]
 VISIBLE_TIMEOUT_S = 120.0
 PAGE_ROWS = 500_000
-_ADD, _CHANGE, _OWN, _DUPLICATE, _CONFLICT = range(5)
+_ADD, _CHANGE, _OWN, _DUPLICATE, _CONFLICT, _REPLACE = range(6)
 _COUNT = "SELECT count() FROM {table} WHERE ingestion_id = %s AND {where}"
-
-
-def one_writer(
-    postgres: PostgresPool, kind: Kind, symbol: str | None, while_waiting: Callable[[], None]
-) -> AbstractContextManager[Callable[[], None]]:
-    """The right to write the rows of one symbol, or of all when the file names its symbols itself.
-
-    Whoever writes all excludes everybody. The table's lock comes first, so nobody waits in a circle.
-    """
-    if symbol is None:
-        return hold(postgres, Lock(kind.name), while_waiting=while_waiting)
-    locks = Lock(kind.name, shared=True), Lock(f"{kind.name}:{symbol}")
-    return hold(postgres, *locks, while_waiting=while_waiting)
 
 
 @dataclass(frozen=True)
@@ -54,30 +38,42 @@ class Outcome:
 
 
 class MarketWriter:
-    """Writes the chunks of one file, under the lock of `one_writer`.
+    """Writes the chunks of one file, under the lock of `market_locks`.
 
     Of two rows of the file with one key, the first is taken; the second is a duplicate when it is equal, else
     a conflict. A stored row that is equal is not written again: it is a duplicate, unless this same ingestion
     wrote it (in an attempt that did not finish). One that differs is replaced: a correction. Rows that have
     no number of their own get their ordinal among the file's rows of the same symbol and time. `tell` hears
     of each chunk (by its first place in the file) what it will change before a row of it is written.
+    With `latest_counts` a later chunk's row replaces one of an earlier chunk that has its key: it counts as a
+    duplicate then, for there is one row of the two. (Within a chunk the first counts: turn it round.)
     """
 
     def __init__(
-        self, questdb: QuestDBPool, ingestion_id: UUID, kind: Kind, interval: str | None, tell: Tell
+        self,
+        questdb: QuestDBPool,
+        ingestion_id: UUID,
+        kind: Kind,
+        interval: str | None,
+        tell: Tell,
+        *,
+        latest_counts: bool = False,
     ) -> None:
         self._questdb = questdb
         self._ingestion_id = str(ingestion_id)
-        self._kind = kind
+        self.kind = kind
         self._interval = interval
+        self._latest_counts = latest_counts
         self._tell = tell
         self._seen: dict[str, SeenKeys] = defaultdict(SeenKeys)
         self.first_ns: int | None = None
         self.last_ns: int | None = None
         self._wait_visible()
 
-    def write(self, rows: MarketRows) -> Outcome:
+    def write(self, rows: MarketRows, *, server_time: bool = False) -> Outcome:
         """Write what is new or changed; acknowledged, not yet visible.
+
+        `server_time` marks the rows as having the time at which the server took them.
 
         Raises:
             StoreUnavailable: QuestDB does not answer.
@@ -93,16 +89,17 @@ class MarketWriter:
         changes = list(_changes_by_symbol(heads, outcome))
         if changes:
             self._tell(int(rows.places.min()), changes)
-        new = outcome <= _CHANGE
-        self._send(heads if new.all() else heads.take(new))
+        new = (outcome <= _CHANGE) | (outcome == _REPLACE)
+        self._send(heads if new.all() else heads.take(new), server_time)
         self._note_range(rows)
         if len(heads) < len(rows):
             leader = np.cumsum(leads) - 1
             again = np.where(_equal(rows.values, taken[leader]), _DUPLICATE, _CONFLICT)
             outcome = np.where(leads, outcome[leader], again)
-        counts = np.bincount(outcome, minlength=5)
+        counts = np.bincount(outcome, minlength=6)
         conflicts = np.sort(rows.places[outcome == _CONFLICT])
-        return Outcome(int(counts[: _OWN + 1].sum()), int(counts[_DUPLICATE]), conflicts)
+        duplicate = int(counts[_DUPLICATE] + counts[_REPLACE])
+        return Outcome(int(counts[: _OWN + 1].sum()), duplicate, conflicts)
 
     def verify(self, rows_written: int) -> None:
         """Return when the table holds exactly `rows_written` rows of this ingestion, all of them readable.
@@ -112,7 +109,7 @@ class MarketWriter:
             InvalidInput: `file_changed`; it holds rows of an earlier attempt that the file has no more.
         """
         self._wait_visible()
-        found, name = self._count(), self._kind.name
+        found, name = self._count(), self.kind.name
         if found < rows_written:
             raise StoreUnavailable(
                 "rows_missing",
@@ -129,7 +126,7 @@ class MarketWriter:
         if self.first_ns is None or self.last_ns is None:
             return 0
         where, params = self._where(self.first_ns, self.last_ns)
-        sql = _COUNT.format(table=self._kind.name, where=where)
+        sql = _COUNT.format(table=self.kind.name, where=where)
         return int(self._questdb.fetch(sql, (self._ingestion_id, *params))[0][0])
 
     def _ordinals(self, rows: MarketRows) -> np.ndarray:
@@ -169,13 +166,16 @@ class MarketWriter:
             equal = _equal(rows.values[which], stored)
             outcome[which[~equal & ~again[which]]] = _CHANGE
             outcome[which[equal]] = np.where(own & ~again[which], _OWN, _DUPLICATE)[equal]
+            if self._latest_counts:
+                replaced = ~equal & again[which]
+                outcome[which[replaced]] = np.where(own, _REPLACE, _CHANGE)[replaced]
             if again.any():
                 taken[which] = np.where(again[which, np.newaxis], stored, rows.values[which])
         return outcome, taken
 
     def _stored(self, rows: MarketRows) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """In pages: which of the rows have a stored one, its values, and whether this ingestion wrote it."""
-        kind, conditions, params = self._kind, "", tuple[object, ...]()
+        kind, conditions, params = self.kind, "", tuple[object, ...]()
         if kind.number:
             conditions = f" AND {kind.number} >= %s AND {kind.number} <= %s"
             params = int(rows.numbers.min()), int(rows.numbers.max())
@@ -193,17 +193,17 @@ class MarketWriter:
             yield ours, np.column_stack(values)[theirs], own[theirs] == 1
 
     def _where(self, begin_ns: int, end_ns: int) -> tuple[str, tuple[object, ...]]:
-        kind = self._kind
+        kind = self.kind
         where = f"timestamp >= cast(%s AS {kind.time_type}) AND timestamp <= cast(%s AS {kind.time_type})"
         params: tuple[object, ...] = (begin_ns // kind.unit_ns, end_ns // kind.unit_ns)
         if self._interval is None:
             return where, params
         return f"interval = %s AND {where}", (self._interval, *params)
 
-    def _send(self, rows: MarketRows) -> None:
+    def _send(self, rows: MarketRows, server_time: bool) -> None:
         if not len(rows):
             return
-        kind, symbols = self._kind, rows.symbols
+        kind, symbols = self.kind, rows.symbols
         columns: dict[str, pa.Array] = {
             name: pa.array(values)
             for name, values in zip(kind.values, rows.values.T, strict=True)
@@ -213,6 +213,8 @@ class MarketWriter:
             columns[kind.number] = pa.array(rows.numbers)
         if "side" in kind.values:
             columns["side"] = _sides(rows.values[:, kind.values.index("side")])
+        if server_time:
+            columns["server_time"] = pa.array(np.ones(len(rows), dtype=bool))
         constants = {"ingestion_id": self._ingestion_id}
         if self._interval is not None:
             constants["interval"] = self._interval
@@ -230,7 +232,7 @@ class MarketWriter:
         self.last_ns = last_ns if self.last_ns is None else max(last_ns, self.last_ns)
 
     def _wait_visible(self) -> None:
-        self._questdb.wait_visible(self._kind.name, timeout_s=VISIBLE_TIMEOUT_S)
+        self._questdb.wait_visible(self.kind.name, timeout_s=VISIBLE_TIMEOUT_S)
 
 
 def _changes_by_symbol(rows: MarketRows, outcome: np.ndarray) -> Iterator[Change]:

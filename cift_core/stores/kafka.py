@@ -3,12 +3,12 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import KafkaAdminClient, OffsetAndMetadata, TopicPartition
 from kafka.admin import OffsetSpec
 from kafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError
 from kafka.net.compat import KafkaNetClient
@@ -18,6 +18,7 @@ from cift_core.errors import StoreUnavailable
 MARKET_DATA: Final = "market-data"
 DEAD_LETTERS: Final = "market-data.dlq"
 CONSUMER: Final = "cift-consumer"  # the group of `cift consume`
+INGESTIONS: Final = "cift-ingestions"  # the group of the ingestions from the topic, which has no members
 PAUSE_S = 0.1
 CONNECT_TIMEOUT_S = 2.0
 _DAY_MS = 86_400_000
@@ -48,6 +49,16 @@ class Position:
     def lag(self) -> int:
         """How many messages it has not taken."""
         return self.end - self.next
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message as it stands on `market-data`; `time_ms` is the server's, since 1970."""
+
+    partition: int
+    offset: int
+    time_ms: int
+    value: bytes
 
 
 class Kafka:
@@ -99,6 +110,18 @@ class Kafka:
             ]
 
         return self._ask(ask)
+
+    def commit(self, group: str, nexts: Mapping[int, int]) -> None:
+        """Say which offset of each partition a group without members is to read next.
+
+        Raises:
+            StoreUnavailable: Kafka does not answer.
+        """
+        offsets = {
+            TopicPartition(MARKET_DATA, partition): OffsetAndMetadata(offset, "", -1)
+            for partition, offset in nexts.items()
+        }
+        self._ask(lambda admin: admin.alter_group_offsets(group, offsets))
 
     def close(self) -> None:
         """Close the connection; the store may be used again afterwards."""

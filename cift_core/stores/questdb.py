@@ -19,7 +19,7 @@ from cift_core.stores.questdb_batches import Columns, Records, Rows
 from cift_core.stores.questdb_exports import export
 from cift_core.stores.questdb_imports import insert_by_file
 from cift_core.stores.questdb_senders import is_connection_lost, sender_conf
-from cift_core.stores.questdb_tables import TABLES
+from cift_core.stores.questdb_tables import ADDED_COLUMNS, TABLES
 from cift_core.stores.timed_connections import TimedConnection
 
 Row = tuple[Any, ...]
@@ -174,9 +174,12 @@ class QuestDBPool:
         return self.fetch("SELECT name, suspended, sequencerTxn, writerTxn FROM wal_tables()")
 
     def create_tables(self) -> None:
-        """Create the tables that do not exist yet."""
+        """Create the tables that do not exist yet, and the columns that they lack."""
         for statement in TABLES.values():
             self.execute(statement)
+        for table, column, kind in ADDED_COLUMNS:
+            if (column,) not in self.fetch(f"SELECT \"column\" FROM table_columns('{table}')"):  # noqa: S608  ours
+                self.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
 
     def probe(self) -> None:
         """Return when the server answers a query and no table is suspended.

@@ -14,7 +14,7 @@ TABLES: dict[str, str] = {
     "ticks": """
         CREATE TABLE IF NOT EXISTS ticks (
             timestamp TIMESTAMP_NS, symbol SYMBOL CAPACITY 4096, trade_id LONG, price DOUBLE, size DOUBLE,
-            side SYMBOL CAPACITY 4, ingestion_id UUID
+            side SYMBOL CAPACITY 4, ingestion_id UUID, server_time BOOLEAN
         ) TIMESTAMP(timestamp) PARTITION BY DAY WAL DEDUP UPSERT KEYS(timestamp, symbol, trade_id)
     """,
     "quotes": """
@@ -47,3 +47,6 @@ TABLES: dict[str, str] = {
           DEDUP UPSERT KEYS(recorded_at, store)
     """,
 }
+
+# table, column and type: what tables of an earlier version do not have
+ADDED_COLUMNS: tuple[tuple[str, str, str], ...] = (("ticks", "server_time", "BOOLEAN"),)

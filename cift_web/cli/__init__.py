@@ -36,12 +36,14 @@ def _end(ctx: click.Context, error: Exception, code: int) -> None:
     lazy={
         "audit": "cift_web.cli.audit:audit",
         "backtest": "cift_web.cli.backtests:backtest",
+        "consume": "cift_web.cli.market_stream:consume",
         "health": "cift_web.cli.health:health",
         "ingest": "cift_web.cli.ingestions:ingest",
         "instruments": "cift_web.cli.instruments:instruments",
         "jobs": "cift_web.cli.jobs:jobs",
         "keys": "cift_web.cli.keys:keys",
         "migrate": "cift_web.cli.migrate:migrate",
+        "produce": "cift_web.cli.market_stream:produce",
         "trading-accounts": "cift_web.cli.trading_accounts:trading_accounts",
         "users": "cift_web.cli.users:users",
         "workers": "cift_web.cli.workers:workers",
@@ -63,6 +65,7 @@ def cift() -> None:
       cift users create ada@example.org
       cift keys create ada@example.org --name laptop --scope backtests:read --scope backtests:write
       cift workers drain
+      cift produce trades.csv.gz --kind ticks --timestamp-unit ms --speed 10x
 
     With --json a command prints JSON for programs, and nothing else, on standard output.
 

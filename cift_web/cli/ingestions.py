@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
@@ -15,19 +15,36 @@ from cift_web.cli.output import REFUSED, json_option, show
 
 PIECE_BYTES = 2**20
 REJECTS_SHOWN = 10
+Command = Callable[..., None]
 _TOP = ("kind", "symbol", "interval", "max_reject_share")
+
+
+_FILE_OPTIONS = (
+    click.option("--kind", type=click.Choice(["bars", "ticks", "quotes"]), default="bars", show_default=True),
+    click.option("--symbol", help="Left out when a column of the file holds it."),
+    click.option("--interval", help="Of bars: 1m, 1h, 1d, ..."),
+    click.option(
+        "--format", "format_", help="csv, csv.gz, csv.zip, parquet or jsonl; found out unless given."
+    ),
+    click.option(
+        "--column", "columns", multiple=True, help="OURS=THEIRS for each column; by name unless given."
+    ),
+    click.option("--header", help="The columns of a file without a header line, with commas between."),
+    click.option("--timestamp-unit", help="iso (the default), s, ms, us, ns, or a strptime pattern."),
+    click.option("--timezone", help="Of times without one; UTC unless given."),
+)
+
+
+def file_options(command: Command) -> Command:
+    """Adds what a file holds and how it is to be read; `file_request` takes these options."""
+    for option in reversed(_FILE_OPTIONS):
+        command = option(command)
+    return command
 
 
 @click.command()
 @click.argument("file")
-@click.option("--kind", type=click.Choice(["bars", "ticks", "quotes"]), default="bars", show_default=True)
-@click.option("--symbol", help="Left out when a column of the file holds it.")
-@click.option("--interval", help="Of bars: 1m, 1h, 1d, ...")
-@click.option("--format", "format_", help="csv, csv.gz, csv.zip, parquet or jsonl; found out unless given.")
-@click.option("--column", "columns", multiple=True, help="OURS=THEIRS for each column; by name unless given.")
-@click.option("--header", help="The columns of a file without a header line, with commas between.")
-@click.option("--timestamp-unit", help="iso (the default), s, ms, us, ns, or a strptime pattern.")
-@click.option("--timezone", help="Of times without one; UTC unless given.")
+@file_options
 @click.option("--max-reject-share", type=float, help="Fail, and write nothing, when more is refused; 0 to 1.")
 @click.option("--on-server", is_flag=True, help="FILE is below the server's CIFT_DATA_DIR: nothing is sent.")
 @click.option("--no-wait", is_flag=True, help="Print the job's id and leave.")
@@ -42,7 +59,7 @@ def ingest(file: str, on_server: bool, no_wait: bool, as_json: bool, **given: An
       cift ingest ticks.csv.gz --kind ticks --symbol ETHUSDT --column timestamp=ts --column size=quantity \\
           --timestamp-unit ms
     """
-    api, request = Api(), _request(given)
+    api, request = Api(), file_request(given)
     if on_server:
         request["source"]["path"] = file
         accepted = api.post("/api/v1/ingestions", request)
@@ -57,7 +74,8 @@ def ingest(file: str, on_server: bool, no_wait: bool, as_json: bool, **given: An
         sys.exit(REFUSED)
 
 
-def _request(given: dict[str, Any]) -> Json:
+def file_request(given: dict[str, Any]) -> Json:
+    """The body of an ingestion's request, without a path."""
     source: Json = {"type": "file", "format": given["format_"]}
     source |= {name: given[name] for name in ("timestamp_unit", "timezone")}
     if given["header"]:
@@ -66,7 +84,7 @@ def _request(given: dict[str, Any]) -> Json:
         source["columns"] = dict(_column(text) for text in given["columns"])
     return {
         "source": {name: value for name, value in source.items() if value is not None},
-        **{name: given[name] for name in _TOP if given[name] is not None},
+        **{name: given[name] for name in _TOP if given.get(name) is not None},
     }
 
 

@@ -83,6 +83,8 @@ def _about(job: Json) -> str:
     if "strategy" in request:
         name = request["strategy"].get("name") or request["strategy"].get("strategy_id")
         return f"{name} {' '.join(request['symbols'])} {request['interval']}"
+    if request["source"]["type"] == "kafka":
+        return "the topic"
     return f"{request['kind']} {request['symbol'] or '(many)'} {request['source']['path'] or '(upload)'}"
 
 

@@ -1,4 +1,4 @@
-"""The processes of CIFT Markets itself: API, workers, beat, Flower."""
+"""The processes of CIFT Markets itself: API, workers, beat, consumer, Flower."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ GUNICORN_POOL = [
     "8",
 ]
 CELERY = [sys.executable, "-m", "celery", "-A", "cift_tasks.app"]
+CONSUMER = [str(Path(sys.executable).with_name("cift")), "consume"]
 FLOWER = [sys.executable, "-m", "cift_tasks.flower"]
 # Workers have nothing to tell each other, and gossip does not survive a restart of the broker (Celery 5.7).
 WORKER = ["worker", "--without-gossip", "--without-mingle"]
@@ -27,6 +28,8 @@ HEALTH = [*WORKER, "-n", "health@%h", "-Q", "health,maintenance", "-c", "1"]
 
 # Longer than Celery's soft shutdown, which hands a running job back to the queue.
 WORKER_STOP_TIMEOUT_S = 45
+# Longer than a batch takes that waits for another writer; one that is not finished is delivered again.
+CONSUMER_STOP_TIMEOUT_S = 40
 # Longer than gunicorn's 30 s for the requests in hand.
 API_STOP_TIMEOUT_S = 40
 
@@ -50,5 +53,6 @@ def apps(root: Path, env: Mapping[str, str]) -> list[Program]:
         Program("worker", [*CELERY, *JOBS], run, env=worker, stop_timeout_s=WORKER_STOP_TIMEOUT_S),
         Program("worker-health", [*CELERY, *HEALTH], run, env=worker, stop_timeout_s=WORKER_STOP_TIMEOUT_S),
         Program("beat", beat, run, env=settings),
+        Program("consumer", CONSUMER, run, env=settings, stop_timeout_s=CONSUMER_STOP_TIMEOUT_S),
         Program("flower", FLOWER, run, env=settings | flower),
     ]

@@ -17,6 +17,8 @@ from celery import Celery
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from cift_core.stores.kafka import CONSUMER
+
 Env = Mapping[str, str]
 
 # What a probe raises while its program is not there yet.
@@ -63,6 +65,15 @@ def _kafka(env: Env) -> None:
     socket.create_connection((host, int(number)), timeout=2).close()  # the client says less soon why not
     with KafkaAdminClient(bootstrap_servers=address, bootstrap_timeout_ms=5_000) as client:
         client.list_topics()
+
+
+def _consumer(env: Env) -> None:
+    with KafkaAdminClient(
+        bootstrap_servers=env["CIFT_KAFKA_BOOTSTRAP_SERVERS"], bootstrap_timeout_ms=5_000
+    ) as client:
+        members = client.describe_groups([CONSUMER])[CONSUMER]["members"]
+    if not members:
+        raise ConnectionError("the consumer group has no member")
 
 
 def _api(env: Env) -> None:
@@ -121,6 +132,7 @@ _PROBES: dict[str, Callable[[Env], None]] = {
     "questdb": _questdb,
     "kafka": _kafka,
     "api": _api,
+    "consumer": _consumer,
     "worker": _jobs,
     "worker-health": _health,
     "flower": _flower,

@@ -23,7 +23,7 @@ from .probes import NOT_YET, probe
 
 STORES = ("postgres", "redis-broker", "redis-cache", "questdb")  # without which the service is not ready
 SERVERS = (*STORES, "kafka")
-APPS = ("api", "worker", "worker-health", "beat", "flower")
+APPS = ("api", "worker", "worker-health", "beat", "consumer", "flower")
 
 STOPPED = ("STOPPED", "EXITED", "FATAL", "UNKNOWN")
 

@@ -20,7 +20,7 @@ import yaml
 from cift_core.settings import Settings, load_settings
 from cift_web.cli import cift
 from deploy.native import kafka, postgres, servers
-from deploy.native.apps import API_STOP_TIMEOUT_S, WORKER_STOP_TIMEOUT_S, apps
+from deploy.native.apps import API_STOP_TIMEOUT_S, CONSUMER_STOP_TIMEOUT_S, WORKER_STOP_TIMEOUT_S, apps
 from deploy.native.environment import CHECKOUT, USUAL_PORTS
 from deploy.native.program import Program
 from deploy.native.stack import APPS, SERVERS, STORES
@@ -67,7 +67,9 @@ def command(name: str) -> str:
 def native(name: str) -> str:
     """The native stack's command, as a container has it: its own Python, and other places."""
     words = [word for word in program(name).command if not word.endswith("/python")]
-    if "gunicorn" in words or "celery" in words:
+    if words[0].endswith("/cift"):
+        words[0] = "cift"
+    elif "gunicorn" in words or "celery" in words:
         words.remove("-m")
     else:
         words.insert(0, "python")
@@ -150,13 +152,15 @@ def test_a_worker_has_the_time_to_hand_its_job_back() -> None:
     for name, seconds in (("worker", WORKER_STOP_TIMEOUT_S), ("worker-health", WORKER_STOP_TIMEOUT_S)):
         assert SERVICES[name]["stop_grace_period"] == f"{seconds}s"
     assert SERVICES["api"]["stop_grace_period"] == f"{API_STOP_TIMEOUT_S}s"
+    assert SERVICES["consumer"]["stop_grace_period"] == f"{CONSUMER_STOP_TIMEOUT_S}s"
 
 
 def test_nothing_starts_before_what_it_needs() -> None:
     healthy = dict.fromkeys(STORES, "service_healthy")
     assert depends("migrate") == healthy
     for name in APPS:
-        assert depends(name) == healthy | {"migrate": "service_completed_successfully"}
+        kafka = {"kafka": "service_healthy"} if name == "consumer" else {}
+        assert depends(name) == healthy | kafka | {"migrate": "service_completed_successfully"}
 
 
 def test_every_service_but_the_one_that_ends_is_probed_and_restarted() -> None:

@@ -21,10 +21,10 @@ from sqlalchemy import func, select, text, update
 
 from cift_core.errors import InvalidInput, JobCancelled, LeaseLost, NotFound, StoreUnavailable
 from cift_core.models import Ingestion, IngestionReject, JobStatus
-from cift_core.services import ingestion_runs, ingestions, jobs
+from cift_core.services import ingestion_runs, ingestions, jobs, rejects
 from cift_core.services.leases import Lease
 from cift_core.services.market_kinds import BARS
-from cift_core.services.market_writes import one_writer
+from cift_core.services.market_locks import one_writer
 from cift_core.stores import open_stores
 from cift_core.stores.files import store_upload
 from deploy.native.stack import Stack
@@ -443,7 +443,7 @@ def test_a_share_is_a_number_from_0_to_1(desk: Desk, share: object) -> None:
 
 
 def test_too_many_rejects_end_the_job(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingestion_runs, "MAX_REJECTS", 10)
+    monkeypatch.setattr(rejects, "MAX_REJECTS", 10)
     desk.write(HEADER + day(1) + "x\n" * 11)
     ingestion = desk.submit()
     with pytest.raises(InvalidInput, match="line 13: 1 field, expected 6") as caught:
@@ -509,10 +509,10 @@ def test_requests_of_any_shape_are_refused(desk: Desk, request_: Any) -> None:
     assert errors_of(desk, request_)
 
 
-def test_what_comes_later_is_named_and_what_a_kind_does_not_have(desk: Desk) -> None:
-    source = {"type": "kafka", "path": "a.parquet"}
+def test_what_no_source_is_and_what_a_kind_does_not_have(desk: Desk) -> None:
+    source = {"type": "kafca", "path": "a.parquet"}
     assert errors_of(desk, {"source": source, "kind": "ticks", "symbol": "A", "interval": "1d"}) == {
-        "/source/type": "'kafka' is not supported yet; supported now: file",
+        "/source/type": "'kafca' is none of: file, kafka (did you mean \"kafka\"?)",
         "/source/path": "there is no file 'a.parquet' below the data folder",
         "/interval": "leave it out: ticks have none",
     }

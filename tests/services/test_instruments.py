@@ -12,7 +12,7 @@ from cift_core.services import ingestion_runs, instrument_catalog, instruments, 
 from cift_core.services.hot_data import HotData
 from cift_core.services.leases import Lease
 from cift_core.services.market_kinds import TICKS
-from cift_core.services.market_writes import one_writer
+from cift_core.services.market_locks import one_writer
 from cift_core.stores import open_stores
 from tests.services.desk import Desk, counts
 

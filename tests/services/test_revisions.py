@@ -95,10 +95,10 @@ def test_a_worker_that_dies_in_the_middle_does_not_count_twice(
         ingestion = desk.submit(upload=days(*range(1, 15), close=1 + version / 10).encode(), path=None)
         sends = iter(range(100))
 
-        def dying(self: Any, rows: Any, after: bool = after, sends: Any = sends) -> None:
+        def dying(self: Any, rows: Any, server_time: bool, after: bool = after, sends: Any = sends) -> None:
             dies = next(sends) == 2
             if after or not dies:
-                whole(self, rows)
+                whole(self, rows, server_time)
             if dies:
                 raise KeyboardInterrupt
 

@@ -115,6 +115,7 @@ def processes(stack: Stack, name: str, option: str) -> int:
 def test_the_servers_allow_the_sum_of_all_connections(stack: Stack, stores: Stores) -> None:
     web = processes(stack, "api", "--workers")
     workers = processes(stack, "worker", "-c") + processes(stack, "worker-health", "-c")
+    workers += 1  # the consumer
     worker_pool, worker_overflow, _, worker_questdb = _SIZES["worker"][:4]
     cli_pool, cli_overflow, _, cli_questdb = _SIZES["cli"][:4]
     probe = 1
