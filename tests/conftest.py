@@ -35,17 +35,18 @@ QUICK = {
 }
 
 
-class OneEndToEnd(LoadFileScheduling):
-    """File by file, but all end-to-end tests in one process, for they share a stack."""
+class ByFileOrFolder(LoadFileScheduling):
+    """File by file, but in one process all end-to-end tests, for they share a stack, and all that ask peers,
+    which take long to compile."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "e2e" if "/e2e/" in file else file
+        return next((folder for folder in ("/e2e/", "/peers/") if folder in file), file)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneEndToEnd:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFileOrFolder:
     """The scheduler of `make test`."""
-    return OneEndToEnd(config, log)
+    return ByFileOrFolder(config, log)
 
 
 @pytest.fixture(scope="session")
