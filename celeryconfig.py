@@ -63,6 +63,7 @@ task_annotations = {
     "cift.maintenance.requeue_stale": {"soft_time_limit": 10, "time_limit": 20},
     "cift.maintenance.remove_uploads": {"soft_time_limit": 60, "time_limit": 90},
     "cift.maintenance.settle_instruments": {"soft_time_limit": 300, "time_limit": 330},
+    "cift.maintenance.watch_folders": {"soft_time_limit": 300, "time_limit": 330},
     "cift.maintenance.forget_alerts": {"soft_time_limit": 300, "time_limit": 330},
     "cift.maintenance.drop_old_series": {"soft_time_limit": 150, "time_limit": 180},
     "cift.maintenance.seal_audit_trail": {"soft_time_limit": 50, "time_limit": 60},
@@ -88,6 +89,11 @@ beat_schedule = {
     },
     "settle instruments": {
         "task": "cift.maintenance.settle_instruments",
+        "schedule": 30.0,
+        "options": {"expires": 30.0},
+    },
+    "watch folders": {
+        "task": "cift.maintenance.watch_folders",
         "schedule": 30.0,
         "options": {"expires": 30.0},
     },

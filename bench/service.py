@@ -60,7 +60,7 @@ def _measure(stack: Stack) -> dict[str, float]:
     env = stack.env
     url = env["CIFT_URL"]
     api = requests.Session()
-    api.headers["Authorization"] = f"Bearer {_key(env)}"
+    api.headers["Authorization"] = f"Bearer {api_key(env)}"
     _ingest(api, url)
     with _bare(env) as (bare_url, noop_ms):
         figures = {"noop_round_trip_p50_ms": noop_ms} | _turnaround(api, url) | _readiness(url)
@@ -69,7 +69,9 @@ def _measure(stack: Stack) -> dict[str, float]:
         return figures | measure_api(loaded, load.Load(bare_url), str(finished["id"]))
 
 
-def _key(env: dict[str, str]) -> str:
+def api_key(env: dict[str, str]) -> str:
+    """A key of a new user of a running stack, with all that a bench needs."""
+
     def cift(*arguments: str, stdin: str | None = None) -> str:
         command = [str(Path(sys.executable).with_name("cift")), *arguments]
         return subprocess.run(

@@ -27,7 +27,12 @@ PREFIX = "/api/v1/ingestions"
 def links_of(ingestion_id: UUID) -> dict[str, str]:
     """The paths of an ingestion and its parts."""
     path = f"{PREFIX}/{ingestion_id}"
-    return {"self": path, "rejects": f"{path}/rejects", "cancel": f"{path}/cancel"}
+    return {
+        "self": path,
+        "files": f"{path}/files",
+        "rejects": f"{path}/rejects",
+        "cancel": f"{path}/cancel",
+    }
 
 
 Columns = RequestSchema.from_dict(
@@ -47,8 +52,17 @@ class SourceRequest(RequestSchema):
     path = fields.String(
         allow_none=True,
         metadata={
-            "description": "Below CIFT_DATA_DIR; left out when the file is sent along.",
+            "description": "Below CIFT_DATA_DIR, or a pattern with `*`, `?` and `[…]` for several files, "
+            "read by name; left out when the file is sent along.",
             "examples": ["daily/GOOG.csv"],
+        },
+    )
+    paths = fields.List(
+        fields.String(validate=Length(min=1)),
+        allow_none=True,
+        metadata={
+            "description": "Several, in place of `path`; each may be a pattern.",
+            "examples": [["broker/2024-*.csv.gz"]],
         },
     )
     format = fields.String(
@@ -179,9 +193,31 @@ class IngestionPage(AnswerSchema):
     next = fields.String(required=True, allow_none=True)
 
 
+class FileAnswer(AnswerSchema):
+    """One file of an ingestion and its balance."""
+
+    path = fields.String(
+        required=True, allow_none=True, metadata={"description": "Null of a file sent along."}
+    )
+    rows_read = fields.Integer(required=True)
+    rows_written = fields.Integer(required=True)
+    rows_duplicate = fields.Integer(required=True)
+    rows_rejected = fields.Integer(required=True)
+
+
+class FilePage(AnswerSchema):
+    """In the order they are read."""
+
+    items = fields.List(fields.Nested(FileAnswer), required=True)
+    next = fields.String(required=True, allow_none=True)
+
+
 class RejectAnswer(AnswerSchema):
     """A record that was refused."""
 
+    file = fields.String(
+        required=True, allow_none=True, metadata={"description": "Its path; null of a file sent along."}
+    )
     line = fields.Integer(
         required=True,
         metadata={

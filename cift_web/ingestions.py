@@ -21,6 +21,7 @@ from cift_web.bodies import parse_json, read_body
 from cift_web.database import db, stores
 from cift_web.ingestion_schemas import (
     PREFIX,
+    FilePage,
     IngestionAnswer,
     IngestionPage,
     IngestionQuery,
@@ -107,12 +108,24 @@ def get_ingestion(ingestion_id: UUID) -> Ingestion:
 
 
 @ingestions.operation(
+    "GET", "/<uuid:ingestion_id>/files", access=READ, query=Page(), answer=FilePage(), problems=(404,)
+)
+def list_ingestion_files(query: dict[str, Any], ingestion_id: UUID) -> dict[str, Any]:
+    """List the files of an ingestion
+
+    In the order they are read, each with its balance so far; none before a worker has begun.
+    """
+    found, following = service.list_files(db.session(), g.principal.user_id, ingestion_id, **query)
+    return {"items": found, "next": following}
+
+
+@ingestions.operation(
     "GET", "/<uuid:ingestion_id>/rejects", access=READ, query=Page(), answer=RejectPage(), problems=(404,)
 )
 def list_ingestion_rejects(query: dict[str, Any], ingestion_id: UUID) -> dict[str, Any]:
     """List the records that were refused
 
-    In the order of the file, each with its line, the reason and its text.
+    In the order of the files, each with its line, the reason and its text.
     """
     found, following = service.list_rejects(db.session(), g.principal.user_id, ingestion_id, **query)
     return {"items": found, "next": following}

@@ -7,7 +7,7 @@ from cift_core.models.audit_seals import AuditSeal
 from cift_core.models.backtests import Backtest, BacktestRead
 from cift_core.models.base import Base
 from cift_core.models.idempotency_keys import IdempotencyKey
-from cift_core.models.ingestions import Ingestion, IngestionReject
+from cift_core.models.ingestions import Ingestion, IngestionFile, IngestionReject
 from cift_core.models.instruments import InstrumentCatalog, InstrumentSeries
 from cift_core.models.jobs import FINAL, JobColumns, JobStatus
 from cift_core.models.model_configs import ModelConfig
@@ -17,6 +17,7 @@ from cift_core.models.trading_accounts import TradingAccount
 from cift_core.models.trading_strategies import TradingStrategy
 from cift_core.models.trading_strategy_versions import TradingStrategyVersion
 from cift_core.models.users import User
+from cift_core.models.watched_folders import WatchedContent, WatchedFile
 
 __all__ = [
     "FINAL",
@@ -33,6 +34,7 @@ __all__ = [
     "DataRevision",
     "IdempotencyKey",
     "Ingestion",
+    "IngestionFile",
     "IngestionReject",
     "InstrumentCatalog",
     "InstrumentSeries",
@@ -44,4 +46,6 @@ __all__ = [
     "TradingStrategy",
     "TradingStrategyVersion",
     "User",
+    "WatchedContent",
+    "WatchedFile",
 ]

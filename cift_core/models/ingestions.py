@@ -35,8 +35,24 @@ class Ingestion(JobColumns, Base):
         return (*super().__table_args__, CheckConstraint(balance, name="balance"))
 
 
+class IngestionFile(Base):
+    """One file of an ingestion, at its place (from 0), and its balance; `path` is NULL of one sent along."""
+
+    __tablename__ = "ingestion_files"
+
+    ingestion_id: Mapped[UUID] = mapped_column(
+        ForeignKey("ingestions.id", ondelete="CASCADE"), primary_key=True
+    )
+    place: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    path: Mapped[str | None]
+    rows_read: Mapped[int] = mapped_column(BigInteger, default=0)
+    rows_written: Mapped[int] = mapped_column(BigInteger, default=0)
+    rows_duplicate: Mapped[int] = mapped_column(BigInteger, default=0)
+    rows_rejected: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
 class IngestionReject(Base):
-    """A record that was refused: its line (from 1, the header included), the reason and its text.
+    """A record that was refused: its file and line (from 1, the header included), the reason and its text.
 
     Of the topic: the row of the message at this offset of the partition, 0 of a whole message.
     """
@@ -50,6 +66,7 @@ class IngestionReject(Base):
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     ingestion_id: Mapped[UUID] = mapped_column(ForeignKey("ingestions.id", ondelete="CASCADE"))
     attempt: Mapped[int]
+    file: Mapped[str | None]
     line: Mapped[int] = mapped_column(BigInteger)
     reason: Mapped[str]
     raw: Mapped[str]

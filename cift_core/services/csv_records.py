@@ -76,12 +76,14 @@ def _typed(
         return None
     if table.num_rows != block.data.count(b"\n"):
         return None
+    columns = tuple(column.combine_chunks() for column in table.columns)
+    if _may_be_empty(columns):
+        return None
     lines = cache(lambda: Lines(block))  # only what is refused needs them
 
     def text(column: int, row: int) -> str:
         return lines().line(row).split(b",")[wanted[column]].strip().decode()
 
-    columns = tuple(column.combine_chunks() for column in table.columns)
     rows = np.arange(table.num_rows)
     return Records(
         block.first_line, len(rows), columns, rows, lambda: iter(()), lambda row: lines().raw(row), text
@@ -89,20 +91,25 @@ def _typed(
 
 
 def _is_plain(data: bytes) -> bool:
-    """Whether a block is lines of ASCII without quotes, none empty or too long.
-
-    Arrow reads 0x1F as a number, and an empty line as a record without values.
-    """
+    """Whether a block is lines of ASCII without quotes, none too long; 0x1F is a number to Arrow."""
     return (
         data.isascii()
-        and not any(mark in data for mark in (b'"', b"\0", b"0x", b"0X", b"\n\n", b"\n\r\n"))
-        and not data.startswith((b"\n", b"\r\n"))
+        and b'"' not in data
+        and b"\0" not in data
+        # one byte is looked for a hundred times as fast as two
+        and not (b"x" in data and b"0x" in data)
+        and not (b"X" in data and b"0X" in data)
         and (b"\r" not in data or data.count(b"\r") == data.count(b"\r\n"))
         and all(
             data.find(b"\n", begin, begin + _HALF_LINE) >= 0
             for begin in range(0, len(data) - _HALF_LINE, _HALF_LINE)
         )
     )
+
+
+def _may_be_empty(columns: Sequence[pa.Array]) -> bool:
+    """Whether a line may be empty: Arrow reads it as a record without any value."""
+    return all(column.null_count or not pa.types.is_primitive(column.type) for column in columns)
 
 
 def _read(

@@ -1,65 +1,26 @@
 """Requests for an ingestion: checked against their file, every wrong field told, defaults filled in."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from cift_core.errors import FieldError, InvalidInput, did_you_mean, pointer_to
+from cift_core.errors import FieldError, InvalidInput
 from cift_core.services.columns import Layout, column_errors, map_columns, side_errors
+from cift_core.services.ingestion_paths import paths_of_source
 from cift_core.services.market_kinds import BARS, INTERVALS, KINDS, SYMBOL, Kind
 from cift_core.services.record_files import FORMATS, RecordFile
 from cift_core.services.records import MAX_COLUMNS
+from cift_core.services.request_fields import Fields
 from cift_core.services.timestamps import TimeFormat, timezone_error, unit_error
 from cift_core.settings import Settings
 from cift_core.stores.files import Upload
 
+MAX_ERRORS = 20  # of files that do not fit; more say the same
 _REQUEST_FIELDS = ("source", "kind", "symbol", "interval", "max_reject_share")
-_SOURCE_FIELDS = ("type", "path", "format", "columns", "header", "timestamp_unit", "timezone")
+_SOURCE_FIELDS = ("type", "path", "format", "columns", "header", "timestamp_unit", "timezone", "paths")
 _TOPIC_FIELDS = ("type", "offsets", "max_messages", "max_seconds")
 SOURCES: Final = ("file", "kafka")
 MAX_SECONDS: Final = 3_000  # a task is ended after 3,600
 _TIME_DEFAULTS = {"timestamp_unit": "iso", "timezone": "UTC"}
-
-
-class _Fields:
-    """The fields of one object of the request; what is wrong with them is added to `errors`."""
-
-    def __init__(self, errors: list[FieldError], pointer: str, values: object, known: Sequence[str]) -> None:
-        self._errors = errors
-        self._pointer = pointer
-        if not isinstance(values, Mapping):
-            self.wrong("", "must be a JSON object")
-            values = {}
-        self.values: Mapping[str, Any] = values
-        for name in values:
-            if name not in known:
-                near = did_you_mean(str(name), known) or f"; these are: {', '.join(known)}"
-                self.wrong(pointer_to("", name), f"is not a field here{near}")
-
-    def wrong(self, place: str, detail: str) -> None:
-        self._errors.append(FieldError(self._pointer + place, detail))
-
-    def nested(self, name: str, known: Sequence[str]) -> "_Fields":
-        return _Fields(self._errors, f"{self._pointer}/{name}", self.values.get(name), known)
-
-    def text(self, name: str, default: str | None = None) -> str | None:
-        value = self.values.get(name)
-        if value is None:
-            return default
-        if not isinstance(value, str) or not value or "\0" in value:
-            self.wrong(f"/{name}", "must be a string that is not empty")
-            return None
-        return value
-
-    def choice(self, name: str, now: Iterable[str]) -> str | None:
-        value = self.text(name)
-        if value is None:
-            if self.values.get(name) is None:
-                self.wrong(f"/{name}", f"is missing; one of: {', '.join(now)}")
-        elif value not in now:
-            self.wrong(f"/{name}", f"{value!r} is none of: {', '.join(now)}{did_you_mean(value, now)}")
-        else:
-            return value
-        return None
 
 
 def full_request(settings: Settings, request: object, upload: Upload | None) -> dict[str, Any]:
@@ -70,7 +31,7 @@ def full_request(settings: Settings, request: object, upload: Upload | None) -> 
         StoreUnavailable: the disk does not answer.
     """
     errors: list[FieldError] = []
-    top = _Fields(errors, "", request, _REQUEST_FIELDS)
+    top = Fields(errors, "", request, _REQUEST_FIELDS)
     source = top.nested("source", _SOURCE_FIELDS)
     if source.values.get("type") == "kafka":
         return _from_topic(request, upload)
@@ -78,7 +39,7 @@ def full_request(settings: Settings, request: object, upload: Upload | None) -> 
     filled: dict[str, Any] = {
         "source": {
             "type": source.choice("type", SOURCES),
-            "path": _path(source, upload),
+            **paths_of_source(settings, source, upload),
             "format": None if source.values.get("format") is None else source.choice("format", FORMATS),
             "columns": _columns(source, kind),
             "header": _header(source, kind),
@@ -90,8 +51,8 @@ def full_request(settings: Settings, request: object, upload: Upload | None) -> 
         "max_reject_share": _share(top),
     }
     try:
-        if upload is not None or filled["source"]["path"] is not None:
-            _fit_to_file(settings, filled, upload, errors)
+        if upload is not None or filled["source"]["path"] or filled["source"].get("paths"):
+            _fit_to_files(settings, filled, upload, errors)
     except InvalidInput as error:
         found = error.errors or [FieldError("/file" if upload else "/source/path", error.message)]
         if not errors:
@@ -104,7 +65,7 @@ def full_request(settings: Settings, request: object, upload: Upload | None) -> 
 
 def _from_topic(request: object, upload: Upload | None) -> dict[str, Any]:
     errors: list[FieldError] = []
-    top = _Fields(errors, "", request, _REQUEST_FIELDS)
+    top = Fields(errors, "", request, _REQUEST_FIELDS)
     source = top.nested("source", _TOPIC_FIELDS)
     for name in _REQUEST_FIELDS[1:]:
         if top.values.get(name) is not None:
@@ -171,37 +132,43 @@ def layout_of(request: Mapping[str, Any], names: Sequence[str]) -> Layout:
     )
 
 
-def _fit_to_file(
+def _fit_to_files(
     settings: Settings, filled: dict[str, Any], upload: Upload | None, errors: list[FieldError]
 ) -> None:
     source = filled["source"]
-    with RecordFile(settings, source, None if upload is None else upload.id) as file:
-        source["format"], names = file.format, file.names()
-        if filled["kind"] is None:
+    if "paths" not in source:
+        errors += _unfit(RecordFile(settings, source, upload.id if upload else None), filled)
+    for path in source.get("paths", ()):
+        try:
+            found = _unfit(RecordFile(settings, source | {"path": path}, None), filled)
+        except InvalidInput as error:
+            found = list(error.errors) or [FieldError("/source/path", error.message)]
+        errors += [FieldError(error.pointer, f"{path}: {error.detail}") for error in found]
+        if len(errors) >= MAX_ERRORS:
             return
-        if source["columns"] is None:
-            kind, symbol_given = KINDS[filled["kind"]], filled["symbol"] is not None
-            source["columns"], found = map_columns(kind, names, symbol_given)
-            errors += found
-        else:
-            errors += column_errors(names, source["columns"])
-        errors += file.errors(source)
+    if source["columns"] is None:
+        return
     errors += side_errors(source["columns"])
     if filled["symbol"] is None and "symbol" not in source["columns"]:
         errors.append(FieldError("/symbol", "is missing, and the file has no column for it"))
 
 
-def _path(source: _Fields, upload: Upload | None) -> str | None:
-    if upload is not None:
-        if source.values.get("path") is not None:
-            source.wrong("/path", "leave it out: a file was sent along")
-        return None
-    if source.values.get("path") is None:
-        source.wrong("/path", "is missing: the file's path below the data folder; or send the file along")
-    return source.text("path")
+def _unfit(file: RecordFile, filled: dict[str, Any]) -> list[FieldError]:
+    """What of the request does not fit the file; format and columns are filled in where left open."""
+    source = filled["source"]
+    with file:
+        source["format"], names = file.format, file.names()
+        if filled["kind"] is None:
+            return []
+        if source["columns"] is None:
+            kind, symbol_given = KINDS[filled["kind"]], filled["symbol"] is not None
+            source["columns"], found = map_columns(kind, names, symbol_given)
+        else:
+            found = column_errors(names, source["columns"])
+        return found + file.errors(source)
 
 
-def _time(source: _Fields) -> dict[str, str | None]:
+def _time(source: Fields) -> dict[str, str | None]:
     unit, timezone = (source.text(name, default) for name, default in _TIME_DEFAULTS.items())
     unit_wrong = unit and unit_error(unit)
     if unit_wrong:
@@ -212,7 +179,7 @@ def _time(source: _Fields) -> dict[str, str | None]:
     return {"timestamp_unit": unit, "timezone": timezone}
 
 
-def _interval(top: _Fields, kind: Kind | None) -> str | None:
+def _interval(top: Fields, kind: Kind | None) -> str | None:
     if kind in (BARS, None):
         return top.choice("interval", INTERVALS) if kind or top.values.get("interval") is not None else None
     if top.values.get("interval") is not None:
@@ -220,7 +187,7 @@ def _interval(top: _Fields, kind: Kind | None) -> str | None:
     return None
 
 
-def _share(top: _Fields) -> float | None:
+def _share(top: Fields) -> float | None:
     share = top.values.get("max_reject_share")
     if share is None:
         return None
@@ -230,7 +197,7 @@ def _share(top: _Fields) -> float | None:
     return float(share)
 
 
-def _header(source: _Fields, kind: Kind | None) -> list[str] | None:
+def _header(source: Fields, kind: Kind | None) -> list[str] | None:
     names = source.values.get("header")
     if names is None:
         return None
@@ -246,7 +213,7 @@ def _header(source: _Fields, kind: Kind | None) -> list[str] | None:
     return [name.strip() for name in names]
 
 
-def _columns(source: _Fields, kind: Kind | None) -> dict[str, str] | None:
+def _columns(source: Fields, kind: Kind | None) -> dict[str, str] | None:
     if kind is None or source.values.get("columns") is None:
         return None
     fields = source.nested("columns", kind.columns)
@@ -263,7 +230,7 @@ def _columns(source: _Fields, kind: Kind | None) -> dict[str, str] | None:
     return mapped
 
 
-def _symbol(top: _Fields, source: _Fields) -> str | None:
+def _symbol(top: Fields, source: Fields) -> str | None:
     symbol = top.text("symbol")
     if symbol is not None and not SYMBOL.fullmatch(symbol):
         top.wrong("/symbol", f"{symbol!r} does not match {SYMBOL.pattern}")

@@ -8,9 +8,10 @@ from sqlalchemy.orm import Session
 
 from cift_core.clock import utc_now
 from cift_core.errors import CiftError
-from cift_core.models import FINAL, Ingestion, IngestionReject
+from cift_core.models import FINAL, Ingestion, IngestionFile, IngestionReject
 from cift_core.services import jobs
 from cift_core.services.dispatch import moment_of_dispatch
+from cift_core.services.ingestion_files import page_of_files
 from cift_core.services.ingestion_requests import full_request
 from cift_core.services.paging import decode_cursor, encode_cursor
 from cift_core.settings import Settings
@@ -86,6 +87,18 @@ def cancel(session: Session, owner_id: UUID, ingestion_id: UUID) -> Ingestion:
         NotFound: no such ingestion of this owner.
     """
     return jobs.request_cancel(session, Ingestion, owner_id, ingestion_id)
+
+
+def list_files(
+    session: Session, owner_id: UUID, ingestion_id: UUID, *, cursor: str | None = None, limit: int = 50
+) -> tuple[list[IngestionFile], str | None]:
+    """A page of the ingestion's files with the balance of each, and the cursor of the next page.
+
+    Raises:
+        NotFound: no such ingestion of this owner.
+        InvalidInput: the cursor is none of this list.
+    """
+    return page_of_files(session, get(session, owner_id, ingestion_id).id, cursor=cursor, limit=limit)
 
 
 def list_rejects(

@@ -4,6 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +19,7 @@ from cift_core.services.seen_keys import SeenKeys
 from cift_core.settings import Settings
 from cift_core.stores.kafka import MARKET_DATA
 from cift_core.stores.kafka_producer import Producer
+from cift_core.stores.spools import Spool
 
 CHUNK_BYTES = 4 * 2**20
 MESSAGE_ROWS: Final = 500
@@ -108,7 +110,7 @@ class Ordinals:
     """Numbers rows that have no number by their ordinal among the file's rows of their symbol and time."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, SeenKeys] = defaultdict(SeenKeys)
+        self._seen: dict[str, SeenKeys] = defaultdict(partial(SeenKeys, Spool()))
 
     def number(self, rows: MarketRows) -> MarketRows:
         """The next rows of the file, numbered."""

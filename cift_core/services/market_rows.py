@@ -51,7 +51,7 @@ class MarketRows:
 
 @dataclass(frozen=True)
 class Reject:
-    """A record that was refused: its place in the file (from 1), why, and its text.
+    """A record that was refused: its place in the file (from 1) with the path `file`, why, and its text.
 
     Of the topic the place is that in the message at `offset` of `partition`, or 0 of a whole message.
     """
@@ -61,6 +61,7 @@ class Reject:
     raw: str
     partition: int | None = None
     offset: int | None = None
+    file: str | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
 from uuid import UUID
 
 import numpy as np
@@ -14,13 +14,16 @@ from cift_core.services.market_kinds import SIDES, Kind
 from cift_core.services.market_reads import Series, read_long_pages, value_columns
 from cift_core.services.market_rows import MarketRows
 from cift_core.services.revisions import Change, days_of
+from cift_core.services.row_order import equal_rows, in_order, order_of, runs, where_changed
 from cift_core.services.seen_keys import SeenKeys, positions
 from cift_core.stores.questdb import QuestDBPool
 from cift_core.stores.questdb_batches import Columns
+from cift_core.stores.spools import Spool
 
 Tell = Callable[[int, Sequence[Change]], None]
 VISIBLE_TIMEOUT_S = 120.0
 PAGE_ROWS = 500_000
+PLACES = 1 << 40  # more than a file has
 _ADD, _CHANGE, _OWN, _DUPLICATE, _CONFLICT, _REPLACE = range(6)
 _COUNT = "SELECT count() FROM {table} WHERE ingestion_id = %s AND {where}"
 
@@ -44,7 +47,7 @@ class MarketWriter:
     a conflict. A stored row that is equal is not written again: it is a duplicate, unless this same ingestion
     wrote it (in an attempt that did not finish). One that differs is replaced: a correction. Rows that have
     no number of their own get their ordinal among the file's rows of the same symbol and time. `tell` hears
-    of each chunk (by its first place in the file) what it will change before a row of it is written.
+    of each chunk (by its file and first place in it) what it will change before a row of it is written.
     With `latest_counts` a later chunk's row replaces one of an earlier chunk that has its key: it counts as a
     duplicate then, for there is one row of the two. (Within a chunk the first counts: turn it round.)
     """
@@ -65,13 +68,13 @@ class MarketWriter:
         self._interval = interval
         self._latest_counts = latest_counts
         self._tell = tell
-        self._seen: dict[str, SeenKeys] = defaultdict(SeenKeys)
+        self._seen: dict[str, SeenKeys] = defaultdict(partial(SeenKeys, Spool()))
         self.first_ns: int | None = None
         self.last_ns: int | None = None
         self._wait_visible()
 
-    def write(self, rows: MarketRows, *, server_time: bool = False) -> Outcome:
-        """Write what is new or changed; acknowledged, not yet visible.
+    def write(self, rows: MarketRows, file: int = 0, *, server_time: bool = False) -> Outcome:
+        """Write what is new or changed of a chunk of a file; acknowledged, not yet visible.
 
         `server_time` marks the rows as having the time at which the server took them.
 
@@ -82,19 +85,19 @@ class MarketWriter:
             return Outcome(0, 0, rows.places)
         if rows.numbers[0] < 0:
             rows = rows.numbered(self._ordinals(rows))
-        rows = _in_order(rows)
-        leads = _changes(rows.codes, rows.times_ns, rows.numbers)
+        rows = in_order(rows)
+        leads = where_changed(rows.codes, rows.times_ns, rows.numbers)
         heads = rows if leads.all() else rows.take(leads)
         outcome, taken = self._judged(heads)
         changes = list(_changes_by_symbol(heads, outcome))
         if changes:
-            self._tell(int(rows.places.min()), changes)
+            self._tell(file * PLACES + int(rows.places.min()), changes)
         new = (outcome <= _CHANGE) | (outcome == _REPLACE)
         self._send(heads if new.all() else heads.take(new), server_time)
         self._note_range(rows)
         if len(heads) < len(rows):
             leader = np.cumsum(leads) - 1
-            again = np.where(_equal(rows.values, taken[leader]), _DUPLICATE, _CONFLICT)
+            again = np.where(equal_rows(rows.values, taken[leader]), _DUPLICATE, _CONFLICT)
             outcome = np.where(leads, outcome[leader], again)
         counts = np.bincount(outcome, minlength=6)
         conflicts = np.sort(rows.places[outcome == _CONFLICT])
@@ -131,11 +134,11 @@ class MarketWriter:
 
     def _ordinals(self, rows: MarketRows) -> np.ndarray:
         """Each row's ordinal among the file's rows of its symbol and time, from 0."""
-        order = _order(rows.codes, rows.times_ns)
+        order = order_of(rows.codes, rows.times_ns)
         times, codes = rows.times_ns[order], rows.codes[order]
-        heads = np.flatnonzero(_changes(codes, times))
+        heads = np.flatnonzero(where_changed(codes, times))
         before = np.empty(len(heads), dtype=np.int64)
-        for part in _runs(codes[heads]):
+        for part in runs(codes[heads]):
             symbol = rows.names[codes[heads[part.start]]]
             before[part] = self._seen[symbol].count(times[heads[part]])
         sizes = np.diff(np.append(heads, len(times)))
@@ -145,7 +148,7 @@ class MarketWriter:
 
     def _judged(self, rows: MarketRows) -> tuple[np.ndarray, np.ndarray]:
         """The outcome of rows with increasing keys, and the values the file stands for."""
-        parts = list(_runs(rows.codes))
+        parts = list(runs(rows.codes))
         if len(parts) == 1:
             return self._judge(rows)
         judged = [self._judge(rows.take(np.arange(part.start, part.stop))) for part in parts]
@@ -163,7 +166,7 @@ class MarketWriter:
             taken = taken.copy()
         seen.add(rows.times_ns[~again], rows.numbers[~again])
         for which, stored, own in self._stored(rows):
-            equal = _equal(rows.values[which], stored)
+            equal = equal_rows(rows.values[which], stored)
             outcome[which[~equal & ~again[which]]] = _CHANGE
             outcome[which[equal]] = np.where(own & ~again[which], _OWN, _DUPLICATE)[equal]
             if self._latest_counts:
@@ -238,7 +241,7 @@ class MarketWriter:
 def _changes_by_symbol(rows: MarketRows, outcome: np.ndarray) -> Iterator[Change]:
     """What the rows, in order of symbol and time, change; of a symbol with written rows alone nothing."""
     (ours,) = np.nonzero(outcome <= _OWN)
-    for part in _runs(rows.codes[ours]):
+    for part in runs(rows.codes[ours]):
         of_symbol = ours[part]
         new = of_symbol[outcome[of_symbol] <= _CHANGE]
         times_ns = rows.times_ns[new if len(new) else of_symbol]
@@ -256,38 +259,3 @@ def _changes_by_symbol(rows: MarketRows, outcome: np.ndarray) -> Iterator[Change
 def _sides(signs: np.ndarray) -> pa.DictionaryArray:
     codes = np.select([signs == sign for sign in SIDES.values()], range(len(SIDES)), default=-1)
     return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32(), mask=codes < 0), list(SIDES))
-
-
-def _in_order(rows: MarketRows) -> MarketRows:
-    """The rows by symbol, time and number; those of equal keys stay in the order of the file."""
-    order = _order(rows.codes, rows.times_ns, rows.numbers)
-    return rows if isinstance(order, slice) else rows.take(order)
-
-
-def _order(*columns: np.ndarray) -> np.ndarray | slice:
-    """The indices that sort by these columns, the first one first; a slice of all where they are sorted."""
-    equal = np.ones(len(columns[0]) - 1, dtype=bool)
-    for column in columns:
-        steps = np.diff(column)
-        if (equal & (steps < 0)).any():
-            return np.lexsort(columns[::-1])
-        equal &= steps == 0
-    return slice(None)
-
-
-def _changes(*columns: np.ndarray) -> np.ndarray:
-    """Where a row differs from the one before it in any of the columns; the first one does."""
-    changed = [np.diff(column) != 0 for column in columns]
-    return np.append(True, np.logical_or.reduce(changed))
-
-
-def _equal(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
-    return np.asarray(same.all(axis=1))
-
-
-def _runs(codes: np.ndarray) -> Iterator[slice]:
-    if not len(codes):
-        return iter(())
-    edges = np.append(np.flatnonzero(np.append(True, np.diff(codes) != 0)), len(codes))
-    return (slice(int(start), int(end)) for start, end in pairwise(edges))

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from cift_core.stores.spools import Spool
+
 _WIDTHS = (np.uint8, np.uint16, np.uint32, np.uint64)
 _UNITS = (np.uint64(1_000_000_000), np.uint64(1_000_000), np.uint64(1_000))
 
 
 class SeenKeys:
-    """Pairs of time and number, each added once."""
+    """Pairs of time and number, each added once; kept in a spool, so that they take hardly any memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
         self._blocks: list[_Block] = []
 
     def contains(self, times_ns: np.ndarray, numbers: np.ndarray) -> np.ndarray:
@@ -34,12 +37,13 @@ class SeenKeys:
         """Remember these keys, strictly increasing."""
         if len(times_ns):
             first, last = int(times_ns[0]), int(times_ns[-1])
-            self._blocks.append(_Block(first, last, _Packed(times_ns - first), _Packed(numbers)))
+            packed = _Packed(times_ns, self._spool), _Packed(numbers, self._spool)
+            self._blocks.append(_Block(first, last, *packed))
 
     def _overlapping(self, times_ns: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for block in self._blocks:
             if block.first <= times_ns[-1] and times_ns[0] <= block.last:
-                yield block.first + block.times.unpacked(), block.numbers.unpacked()
+                yield block.times.unpacked(), block.numbers.unpacked()
 
 
 @dataclass(frozen=True)
@@ -51,25 +55,32 @@ class _Block:
 
 
 class _Packed:
-    """Whole numbers, mostly near the one before: their steps, as narrow as they all fit, by LZ4."""
+    """Whole numbers, mostly near the one before: their steps, as narrow as they all fit, by Zstandard."""
 
-    def __init__(self, values: np.ndarray) -> None:
+    def __init__(self, values: np.ndarray, spool: Spool) -> None:
         steps = np.diff(values)
-        self._first, self._lowest = values[:1], steps.min(initial=0)
+        self._first, self._lowest = int(values[0]), steps.min(initial=0)
         above = (steps - self._lowest).view(np.uint64)  # right also where the difference wraps around
-        self._unit = np.uint64(next((unit for unit in _UNITS if not (above % unit).any()), 1))
+        self._unit = np.uint64(next((unit for unit in _UNITS if _divides(unit, above)), 1))
         above //= self._unit
         widest = above.max(initial=0)
         self._width = next(width for width in _WIDTHS if widest <= np.iinfo(width).max)
         narrow = above.astype(self._width)
-        self._size_bytes, self._packed = narrow.nbytes, pa.compress(narrow, codec="lz4", asbytes=True)
+        packed = pa.compress(narrow, codec="zstd", asbytes=True)
+        self._size_bytes, self._packed_bytes = narrow.nbytes, len(packed)
+        self._spool, self._place = spool, spool.append(packed)
 
     def unpacked(self) -> np.ndarray:
         """The values, int64."""
-        data = pa.decompress(self._packed, self._size_bytes, codec="lz4")
+        packed = self._spool.read(self._place, self._packed_bytes)
+        data = pa.decompress(packed, self._size_bytes, codec="zstd")
         above = np.frombuffer(data, dtype=self._width).astype(np.uint64) * self._unit
         steps = above.view(np.int64) + self._lowest
-        return np.cumsum(np.concatenate((self._first, steps)))
+        return np.cumsum(np.append(np.int64(self._first), steps))
+
+
+def _divides(unit: np.uint64, values: np.ndarray) -> bool:
+    return not (values[:100] % unit).any() and not (values % unit).any()
 
 
 def positions(

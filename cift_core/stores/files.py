@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 from cift_core.errors import FieldError, InvalidInput, StoreUnavailable, did_you_mean
 from cift_core.settings import Settings
+from cift_core.stores.data_paths import bad_path, check_spelling, is_open_to_all
 from cift_core.stores.unpacking import PACKINGS, Packing, open_packed, reading
 
 MAX_LINE_BYTES = 65_536
@@ -208,30 +209,18 @@ def open_data_file(settings: Settings, path: str) -> BinaryIO:
     Raises:
         InvalidInput: with the pointer /source/path.
     """
-    _check_spelling(path)
+    check_spelling(path)
     base = settings.data_dir.resolve()
     try:
         resolved = (base / path).resolve(strict=True)
-        if not _is_open_to_all(settings, base, resolved):
-            raise _bad_path("leads out of the data folder, or to a hidden part of it")
+        if not is_open_to_all(settings, base, resolved):
+            raise bad_path("leads out of the data folder, or to a hidden part of it")
         return _open_regular(base, resolved.relative_to(base))
     except (FileNotFoundError, NotADirectoryError) as error:
         near = did_you_mean(path, _siblings(settings, base, path))
-        raise _bad_path(f"there is no file {path!r} below the data folder{near}") from error
+        raise bad_path(f"there is no file {path!r} below the data folder{near}") from error
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
-        raise _bad_path("can't be read by the server") from error
-
-
-def _check_spelling(path: str) -> None:
-    parts = path.split("/")
-    if path.startswith("/"):
-        raise _bad_path("must be relative to the data folder (CIFT_DATA_DIR), without a leading '/'")
-    if ".." in parts:
-        raise _bad_path("must not contain '..'")
-    if "\0" in path or "\\" in path or "" in parts or len(path) > 1024:
-        raise _bad_path("must be a plain path such as 'folder/file.csv'")
-    if any(part.startswith(".") for part in parts):
-        raise _bad_path("hidden files and folders are not read")
+        raise bad_path("can't be read by the server") from error
 
 
 def _open_regular(base: Path, inside: Path) -> BinaryIO:
@@ -250,32 +239,20 @@ def _open_regular(base: Path, inside: Path) -> BinaryIO:
         os.close(folder)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise _bad_path("is not a regular file")
+        raise bad_path("is not a regular file")
     return os.fdopen(descriptor, "rb")
-
-
-def _is_open_to_all(settings: Settings, base: Path, resolved: Path) -> bool:
-    return (
-        resolved.is_relative_to(base)
-        and not any(part.startswith(".") for part in resolved.relative_to(base).parts)
-        and not resolved.is_relative_to(settings.upload_dir.resolve())
-    )
 
 
 def _siblings(settings: Settings, base: Path, path: str) -> list[str]:
     parent = PurePosixPath(path).parent
     folder = (base / parent).resolve()
-    if not folder.is_dir() or not _is_open_to_all(settings, base, folder):
+    if not folder.is_dir() or not is_open_to_all(settings, base, folder):
         return []
     return sorted(str(parent / entry.name) for entry in os.scandir(folder) if not entry.name.startswith("."))
 
 
 def _upload_path(settings: Settings, upload_id: UUID) -> Path:
     return settings.upload_dir / f"{upload_id}{_UPLOAD_SUFFIX}"
-
-
-def _bad_path(detail: str) -> InvalidInput:
-    return InvalidInput("invalid_path", f"source.path {detail}.", [FieldError("/source/path", detail)])
 
 
 def _capped(stream: BinaryIO, max_bytes: int) -> Iterator[bytes]:

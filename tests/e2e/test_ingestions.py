@@ -2,14 +2,20 @@
 
 import gzip
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import select
 
+from cift_core.models import WatchedContent, WatchedFile
+from cift_core.services.watched_folders import TEMPLATE
 from tests.e2e import market
 from tests.e2e.client import Client, Json, ingestion
 from tests.e2e.service import Service
+from tests.waiting import wait_for
 
 COUNTS = ("rows_read", "rows_written", "rows_duplicate", "rows_rejected")
 HEADER = "timestamp,open,high,low,close,adjusted_close,volume\n"
@@ -108,6 +114,34 @@ def test_questdb_killed_while_it_takes_bars(service: Service, alice: Client, sym
     job = alice.succeeded(job_id, "ingestions")
     assert counts(job) == (3270, 3270, 0, 0)
     assert stored(service, symbol) == (3270, 3270)
+
+
+@pytest.fixture
+def watched(service: Service, alice: Client, symbol: str) -> Iterator[Path]:
+    """A folder of the service's data folder that is watched for Alice."""
+    folder = service.stores.settings.data_dir / f"e2e-{symbol}"
+    folder.mkdir()
+    request = {"kind": "bars", "symbol": symbol, "interval": "1d"}
+    (folder / TEMPLATE).write_text(json.dumps({"owner": "alice@example.org", "request": request}))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_a_file_in_a_watched_folder(service: Service, alice: Client, symbol: str, watched: Path) -> None:
+    (watched / "a.csv").write_bytes(apple(slice(0, 100)))
+    path = f"{watched.name}/a.csv"
+
+    def look(model: type[WatchedFile] | type[WatchedContent]) -> WatchedFile | WatchedContent | None:
+        with service.stores.postgres.transaction() as session:
+            return session.scalars(select(model).where(model.path == path)).one_or_none()
+
+    for model in (WatchedFile, WatchedContent):  # beat would look again after half a minute
+        service.send("cift.maintenance.watch_folders", queue="maintenance")
+        found = wait_for(lambda model=model: look(model), what=model.__name__)
+    assert isinstance(found, WatchedContent)
+    job = alice.succeeded(str(found.ingestion_id), "ingestions")
+    assert counts(job) == (100, 100, 0, 0)
+    assert stored(service, symbol) == (100, 100)
 
 
 def test_a_gzip_file_that_breaks_off(alice: Client, symbol: str) -> None:

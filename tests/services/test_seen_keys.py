@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from cift_core.services.market_kinds import BARS
 from cift_core.services.seen_keys import SeenKeys
 from cift_core.services.timestamps import MAX_NS
+from cift_core.stores.spools import Spool
 
 assert BARS.unit_ns == 1_000
 TIMES = st.one_of(st.integers(0, 20), st.integers(0, 20).map(lambda n: n * 1_000_000), st.integers(0, MAX_NS))
@@ -22,7 +23,7 @@ def arrays(keys: set[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
 def test_exactly_the_keys_that_were_added_are_found(
     blocks: list[set[tuple[int, int]]], asked: set[tuple[int, int]]
 ) -> None:
-    seen, added = SeenKeys(), set[tuple[int, int]]()
+    seen, added = SeenKeys(Spool()), set[tuple[int, int]]()
     for block in blocks:
         seen.add(*arrays(block - added))
         added |= block
