@@ -75,6 +75,30 @@ class DataSource(AnswerSchema):
     interval = fields.String(required=True, allow_none=True, metadata={"description": "null of ticks"})
 
 
+class DaysSeen(AnswerSchema):
+    """How many days were in which condition."""
+
+    available = fields.Integer(required=True)
+    degraded = fields.Integer(required=True)
+    missing = fields.Integer(required=True)
+
+
+class QualitySeen(AnswerSchema):
+    """What was known of the quality of what was read when the backtest finished."""
+
+    days = fields.Nested(DaysSeen, required=True)
+    unchecked_days = fields.Integer(required=True, metadata={"description": "Changed since their check."})
+    gaps = fields.Integer(required=True)
+    coverage = fields.Float(
+        required=True, allow_none=True, metadata={"description": "Share of the expected time that has rows."}
+    )
+    gap_pnl_share = fields.Float(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Of all |pnl|: of the trades that were held while there was a gap."},
+    )
+
+
 class SymbolSeen(AnswerSchema):
     """Exactly what the engine saw of a symbol."""
 
@@ -87,6 +111,7 @@ class SymbolSeen(AnswerSchema):
         metadata={"description": "Of the source's rows; GET /instruments/{symbol}/revisions tells of newer."}
     )
     sha256 = fields.String(required=True)
+    quality = fields.Nested(QualitySeen)
 
 
 class DataSeen(SymbolSeen):

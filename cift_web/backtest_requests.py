@@ -147,6 +147,11 @@ class BacktestRequest(RequestSchema):
         validate=one_of(("adjusted", "raw")),
         metadata={"description": "null: adjusted where the symbol has adjusted closes, else raw."},
     )
+    data_policy = Text(
+        load_default="any",
+        validate=one_of(("any", "strict")),
+        metadata={"description": "strict: refuses data with a day that is degraded or missing."},
+    )
     tags = Items(
         Text(validate=Length(1, MAX_TAG_CHARS, error="must have {min} to {max} characters")),
         load_default=list,

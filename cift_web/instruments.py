@@ -5,10 +5,18 @@ from typing import Any
 from flask import g
 
 from cift_core.services import instruments as service
-from cift_core.services import revisions
+from cift_core.services import quality, revisions
 from cift_core.stores.postgres import transaction
 from cift_web.database import db, hot_data, stores
-from cift_web.market_schemas import InstrumentAnswer, InstrumentPage, InstrumentQuery, LastPrice, RevisionPage
+from cift_web.market_schemas import (
+    InstrumentAnswer,
+    InstrumentPage,
+    InstrumentQuery,
+    LastPrice,
+    QualityPage,
+    QualityQuery,
+    RevisionPage,
+)
 from cift_web.resources import Resource
 from cift_web.schemas import Page
 
@@ -63,4 +71,24 @@ def list_revisions(query: dict[str, Any], symbol: str) -> dict[str, Any]:
     owner_id = principal.user_id if "backtests:read" in principal.scopes else None
     service.get_instrument(session, symbol)
     found, following = revisions.list_revisions(session, owner_id, symbol, **query)
+    return {"items": found, "next": following}
+
+
+@instruments.operation(
+    "GET",
+    "/<path:symbol>/quality",
+    access=READ,
+    query=QualityQuery(),
+    answer=QualityPage(),
+    problems=(404,),
+)
+def list_quality(query: dict[str, Any], symbol: str) -> dict[str, Any]:
+    """Read the quality of a symbol's data
+
+    A UTC day each, by kind, interval and day: days with rows, and those that should have some by the series'
+    own calendar.
+    """
+    session = db.session()
+    service.get_instrument(session, symbol)
+    found, following = quality.list_days(session, symbol, **query)
     return {"items": found, "next": following}

@@ -3,6 +3,7 @@
 from marshmallow import fields
 from marshmallow.validate import Length, OneOf, Range
 
+from cift_core.models import Condition
 from cift_core.services.market_kinds import INTERVALS, KINDS, SIDES
 from cift_core.services.market_pages import MAX_ROWS
 from cift_web.schemas import (
@@ -119,6 +120,60 @@ class RevisionPage(AnswerSchema):
     """Newest first."""
 
     items = fields.List(fields.Nested(Revision), required=True)
+    next = fields.String(required=True, allow_none=True)
+
+
+class QualityQuery(Page):
+    """Which days of a symbol."""
+
+    kind = Text(validate=one_of(tuple(KINDS)))
+    interval = Text(validate=one_of(INTERVALS))
+    condition = Text(validate=one_of(tuple(Condition)))
+    start = UTCTime(metadata={"description": "Days of which a moment is not before it."})
+    end = UTCTime(metadata={"description": "Days of which a moment is before it."})
+
+
+class GapSpan(AnswerSchema):
+    """A silence within the day; its end is exclusive."""
+
+    start = fields.String(required=True)
+    end = fields.String(required=True)
+
+
+class QualityDay(AnswerSchema):
+    """What is known of one UTC day of a series."""
+
+    day = fields.Date(required=True)
+    kind = fields.String(required=True, validate=OneOf(tuple(KINDS)))
+    interval = fields.String(required=True, allow_none=True)
+    condition = fields.String(
+        required=True,
+        validate=OneOf(tuple(Condition)),
+        metadata={"description": "missing: no row where some are expected; degraded: gaps or outliers."},
+    )
+    rows = fields.Integer(required=True)
+    first = fields.String(required=True, allow_none=True)
+    last = fields.String(required=True, allow_none=True)
+    coverage = fields.Float(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Share of the expected time that has rows; null: none is expected."},
+    )
+    gaps = fields.List(fields.Nested(GapSpan), required=True)
+    duplicates = fields.Integer(
+        required=True, metadata={"description": "Records of ingestions that stood there already."}
+    )
+    rejects = fields.Integer(required=True, metadata={"description": "Refused, with a good symbol and time."})
+    out_of_order = fields.Integer(required=True, metadata={"description": "After a later one in their file."})
+    outliers = fields.Integer(required=True, metadata={"description": "Minutes or bars with a far price."})
+    zero_spreads = fields.Integer(required=True, metadata={"description": "Quotes with bid = ask."})
+    negative_spreads = fields.Integer(required=True, metadata={"description": "Quotes with bid > ask."})
+
+
+class QualityPage(AnswerSchema):
+    """By kind, interval and day."""
+
+    items = fields.List(fields.Nested(QualityDay), required=True)
     next = fields.String(required=True, allow_none=True)
 
 

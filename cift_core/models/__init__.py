@@ -12,6 +12,7 @@ from cift_core.models.instruments import InstrumentCatalog, InstrumentSeries
 from cift_core.models.jobs import FINAL, JobColumns, JobStatus
 from cift_core.models.model_configs import ModelConfig
 from cift_core.models.owned import OwnedColumns
+from cift_core.models.quality import Condition, DataQuality, IngestionDay
 from cift_core.models.revisions import DataRevision
 from cift_core.models.trading_accounts import TradingAccount
 from cift_core.models.trading_strategies import TradingStrategy
@@ -31,9 +32,12 @@ __all__ = [
     "Backtest",
     "BacktestRead",
     "Base",
+    "Condition",
+    "DataQuality",
     "DataRevision",
     "IdempotencyKey",
     "Ingestion",
+    "IngestionDay",
     "IngestionFile",
     "IngestionReject",
     "InstrumentCatalog",

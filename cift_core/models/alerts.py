@@ -22,6 +22,11 @@ class AlertKind(StrEnum):
     QUEUE_SLOW = "queue_slow"
     CONSUMER_STALLED = "consumer_stalled"
     JOB_FAILED = "job_failed"
+    DATA_GAP = "data_gap"
+
+
+# they are over when somebody has taken note; what is a state ends by itself
+EVENTS = (AlertKind.JOB_FAILED, AlertKind.DATA_GAP)
 
 
 class AlertSeverity(StrEnum):

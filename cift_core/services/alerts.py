@@ -1,7 +1,8 @@
 """Alerts as their readers see them, and those of jobs.
 
 An alert about a state (a store is down) resolves by itself when the state is over: `watch` sees to that. One
-about an event (a job failed) resolves when its owner acknowledges it, or removes the job.
+about an event (a job failed, market data has a gap) resolves when who it is for acknowledges it; also when
+its owner removes the job, or the gaps are filled.
 """
 
 import heapq
@@ -16,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from cift_core.errors import NotFound
 from cift_core.models import Alert, AlertKind, AlertSeverity, AlertStatus
+from cift_core.models.alerts import EVENTS
 from cift_core.services.paging import decode_cursor, encode_cursor
 
 OUR_FAULT = ("internal_error", "worker_lost")
@@ -73,12 +75,12 @@ def list_alerts(
 
 
 def acknowledge(session: Session, owner_id: UUID, alert_id: UUID, *, operator: bool) -> Alert:
-    """The alert, of which a person has taken note; a failed job's is resolved by that. Idempotent.
+    """The alert, of which a person has taken note; that of an event is resolved by that. Idempotent.
 
     Raises:
         NotFound: no such alert for this user.
     """
-    event = Alert.kind == AlertKind.JOB_FAILED
+    event = Alert.kind.in_(EVENTS)
     session.execute(
         update(Alert)
         .where(Alert.id == alert_id, _readable(owner_id, operator), Alert.status == AlertStatus.OPEN)

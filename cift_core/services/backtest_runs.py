@@ -1,14 +1,17 @@
 """One run of a backtest in a worker: read the bars, simulate, record."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+
 from cift_core.clock import utc_now
 from cift_core.engine import ENGINE_VERSION, Execution, Result, run_backtest, run_portfolio
-from cift_core.services import revisions
+from cift_core.services import quality, quality_checks, revisions
 from cift_core.services.bars import BarsRead, read_bars, summary
 from cift_core.services.leases import Lease
+from cift_core.services.revisions import Read
 from cift_core.services.series import wait_readable, write_series
 from cift_core.services.trading_strategies import strategy_of
 from cift_core.stores import Stores
@@ -24,7 +27,7 @@ def run(stores: Stores, lease: Lease) -> dict[str, Any]:
         JobCancelled, LeaseLost: the job is no longer this worker's.
     """
     claim, request = lease.claim, lease.claim.request
-    read, versions = _read(stores, lease)
+    read, versions, reads = _read(stores, lease)
     result = _simulate(request, read)
     lease.progress = 0.6
     lease.check()
@@ -32,7 +35,7 @@ def run(stores: Stores, lease: Lease) -> dict[str, Any]:
     write_series(stores.questdb, claim.job_id, claim.attempt, recorded_at, request["symbols"], result)
     columns = {
         "metrics": result.metrics,
-        "data": summary(read, versions),
+        "data": _data(stores, summary(read, versions), reads, result),
         "engine_version": computed_by(request["strategy"]),
         "result_digest": result.sha256(),
         "result_attempt": claim.attempt,
@@ -42,8 +45,8 @@ def run(stores: Stores, lease: Lease) -> dict[str, Any]:
     return columns
 
 
-def _read(stores: Stores, lease: Lease) -> tuple[dict[str, BarsRead], dict[str, int]]:
-    """The bars of each symbol, and the versions that what they are from had before it was read."""
+def _read(stores: Stores, lease: Lease) -> tuple[dict[str, BarsRead], dict[str, int], list[Read]]:
+    """The bars of each symbol, the versions that what they are from had before, and what of it was read."""
     request = lease.claim.request
     range_ = start, end = _moment(request.get("start")), _moment(request.get("end"))
     with stores.postgres.transaction() as session:
@@ -61,12 +64,37 @@ def _read(stores: Stores, lease: Lease) -> tuple[dict[str, BarsRead], dict[str, 
         )
         lease.progress = 0.3 * len(read) / len(request["symbols"])
         lease.check()
-    keys = {symbol: (symbol, *one.source.key) for symbol, one in read.items()}
-    versions = {symbol: known.get(key, 0) for symbol, key in keys.items()}
+    reads = [Read((symbol, *one.source.key), *one.reach(*range_)) for symbol, one in read.items()]
+    versions = {one.key[0]: known.get(one.key, 0) for one in reads}
     with stores.postgres.transaction() as session:
-        reaches = [(keys[symbol], versions[symbol], *one.reach(*range_)) for symbol, one in read.items()]
-        revisions.note_reads(session, lease.claim, reaches)
-    return read, versions
+        revisions.note_reads(session, lease.claim, [(one, versions[one.key[0]]) for one in reads])
+    if request.get("data_policy") == "strict":
+        _refuse_degraded(stores, lease, reads)
+    return read, versions, reads
+
+
+def _refuse_degraded(stores: Stores, lease: Lease, reads: Sequence[Read]) -> None:
+    """Return when what was read is available on every day; unchecked days are checked now."""
+    for one in reads:
+        quality_checks.check_series(stores, one.key, lease.check)
+    with stores.postgres.transaction() as session:
+        quality.refuse_degraded(session, reads)
+
+
+def _data(stores: Stores, seen: dict[str, Any], reads: Sequence[Read], result: Result) -> dict[str, Any]:
+    """The `data` of a backtest, with the quality of what it read: together, and of each of several."""
+    with stores.postgres.transaction() as session:
+        each = [quality.of_read(session, one) for one in reads]
+    trades = result.trades
+    spanned = np.zeros(len(trades), dtype=bool)
+    for place, one in enumerate(each):
+        of_symbol = trades["symbol"] == place
+        held = trades[of_symbol]
+        spanned[of_symbol] = one.spanned(held["entry_time"], held["exit_time"])
+        if len(each) > 1:
+            of_it = quality.summary(one, held["pnl"], spanned[of_symbol])
+            seen["symbols"][reads[place].key[0]]["quality"] = of_it
+    return {**seen, "quality": quality.summary(quality.together(each), trades["pnl"], spanned)}
 
 
 def computed_by(definition: Mapping[str, Any]) -> str:

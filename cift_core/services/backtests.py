@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from cift_core.engine import Execution
 from cift_core.errors import Conflict, FieldError, InvalidInput
 from cift_core.models import FINAL, Backtest, DataRevision
-from cift_core.services import alerts, jobs, revisions
+from cift_core.services import alerts, jobs, quality, revisions
 from cift_core.services.dispatch import moment_of_dispatch
 from cift_core.services.trading_strategies import Definition, check_definition, resolve, strategy_of
 
@@ -42,7 +42,8 @@ def submit(session: Session, owner_id: UUID, request: Mapping[str, Any], *, max_
     is checked here.
 
     Raises:
-        InvalidInput: with every wrong field, as a JSON pointer into the request.
+        InvalidInput: with every wrong field, as a JSON pointer into the request; or the data is known to be
+            degraded, and `data_policy` refuses that.
         NotFound: the owner has no such saved strategy, or it has no such version.
     """
     chosen, execution = request["strategy"], request.get("execution") or {}
@@ -58,6 +59,10 @@ def submit(session: Session, owner_id: UUID, request: Mapping[str, Any], *, max_
         filled = _checked(errors, "", fitted)
     if errors or strategy is None or filled is None:
         raise InvalidInput("invalid_backtest", "The backtest can't run as asked: see errors.", errors)
+    if request.get("data_policy") == "strict":
+        moments = (_moment(request.get("start")), _moment(request.get("end")))
+        reads = quality.stored_reads(session, request["symbols"], request["interval"], *moments)
+        quality.refuse_degraded(session, reads)
     row = {
         "owner_id": owner_id,
         "request": {
@@ -93,6 +98,10 @@ def _checked(errors: list[FieldError], prefix: str, check: Callable[[], Checked]
     except InvalidInput as error:
         errors += [FieldError(prefix + e.pointer, e.detail) for e in error.errors]
         return None
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def get(session: Session, owner_id: UUID, backtest_id: UUID) -> Backtest:

@@ -1,9 +1,10 @@
 """One run of an ingestion in a worker: read the files chunk by chunk, check, write, count."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from sqlalchemy.orm import Session
 
 from cift_core.clock import from_ns
 from cift_core.errors import InvalidInput
-from cift_core.services import topic_runs
+from cift_core.services import day_counts, topic_runs
+from cift_core.services.day_counts import DayCounts
 from cift_core.services.ingestion_files import FileChunk, begin_files, chunks_of, count_file
 from cift_core.services.instrument_catalog import CatalogUpdate
 from cift_core.services.jobs import Claim
@@ -44,7 +46,7 @@ def run(stores: Stores, lease: Lease, *, chunk_bytes: int = CHUNK_BYTES) -> dict
     kind, interval = KINDS[request["kind"]], request["interval"]
     if request.get("max_reject_share") is not None:  # jobs of before it was have none
         _check_first(stores, lease, chunk_bytes)
-    balance = _begin(stores, claim)
+    balance, counts = _begin(stores, claim), DayCounts(kind, interval)
     catalog = CatalogUpdate(stores, claim.job_id, kind, interval)
     with (
         one_writer(stores.postgres, kind, request["symbol"], lease.check) as check_lock,
@@ -55,7 +57,8 @@ def run(stores: Stores, lease: Lease, *, chunk_bytes: int = CHUNK_BYTES) -> dict
             for chunk in chunks:
                 check_lock()
                 outcome = writer.write(chunk.parsed.rows, chunk.place)
-                _record(stores, claim, balance, chunk, outcome, conflict_of(kind))
+                days = partial(counts.keep, claim=claim, counts=counts.of(chunk, outcome))
+                _record(stores, claim, balance, chunk, outcome, conflict_of(kind), days)
         whole = balance.whole
         if whole.rows_read == 0:
             raise InvalidInput("no_records", "The file has no records.")
@@ -82,6 +85,7 @@ def _begin(stores: Stores, claim: Claim) -> _Balance:
     forget_rejects(stores, claim)
     with stores.postgres.transaction() as session:
         begin_files(session, claim.job_id, claim.request)
+        day_counts.forget(session, claim)
         keep(session, claim, Tally())
     return _Balance(Tally(), defaultdict(Tally))
 
@@ -100,9 +104,10 @@ def _check_first(stores: Stores, lease: Lease, chunk_bytes: int) -> None:
     What contradicts an earlier row of the files is not counted: that is known only of what is written.
     """
     claim, balance = lease.claim, _begin(stores, lease.claim)
+    nothing = Outcome(0, np.empty(0, np.int64), np.empty(0, np.int64))
     with read_ahead(_chunks(stores, lease, chunk_bytes, until=0.49)) as chunks:
         for chunk in chunks:
-            _record(stores, claim, balance, chunk, Outcome(0, 0, np.empty(0, np.int64)), "")
+            _record(stores, claim, balance, chunk, nothing, "", lambda _: None)
     whole, share = balance.whole, claim.request["max_reject_share"]
     if whole.rows_rejected > share * whole.rows_read:
         raise _refused(whole, f"max_reject_share allows {share:.2%}")
@@ -123,18 +128,25 @@ def conflict_of(kind: Kind) -> str:
 
 
 def _record(
-    stores: Stores, claim: Claim, balance: _Balance, chunk: FileChunk, outcome: Outcome, conflict: str
+    stores: Stores,
+    claim: Claim,
+    balance: _Balance,
+    chunk: FileChunk,
+    outcome: Outcome,
+    conflict: str,
+    keep_days: Callable[[Session], None],
 ) -> None:
     """Keep a chunk's rejects and the counts so far."""
     tally, parsed = balance.whole, chunk.parsed
     before = replace(tally)
     tally.rows_read += parsed.records.count
     tally.rows_written += outcome.written
-    tally.rows_duplicate += outcome.duplicate
+    tally.rows_duplicate += len(outcome.duplicates)
 
     def count(session: Session) -> None:
         balance.files[chunk.place].add(before, tally)
         count_file(session, claim.job_id, chunk.place, balance.files[chunk.place])
+        keep_days(session)
 
     found = (replace(reject, file=chunk.path) for reject in parsed.rejects(outcome.conflicts, conflict))
     record(stores, claim, tally, found, count)

@@ -66,9 +66,10 @@ class Reject:
 
 @dataclass(frozen=True)
 class ParsedChunk:
-    """One chunk: its good rows, and what was refused."""
+    """One chunk: its good rows, and what was refused; `refused` are those of good symbol and time."""
 
     rows: MarketRows
+    refused: MarketRows
     records: Records
     faults: tuple[Fault, ...]
 
@@ -107,6 +108,7 @@ def parse_rows(records: Records, layout: Layout) -> ParsedChunk:
         faults += found
     else:
         names, codes = (layout.symbol,), np.zeros(count, dtype=np.int32)
+    nowhere = _any(faults, count)
     numbers = np.full(count, -1 if kind.number else 0, dtype=np.int64)
     if kind.number in columns:
         numbers, found = read_ids(str(kind.number), columns[str(kind.number)], text)
@@ -115,7 +117,8 @@ def parse_rows(records: Records, layout: Layout) -> ParsedChunk:
     faults += found
     rows = MarketRows(names, codes, times_ns, numbers, values, records.first_place + records.rows)
     bad = _any(faults, count)
-    return ParsedChunk(rows.take(~bad) if bad.any() else rows, records, tuple(faults))
+    good = rows.take(~bad) if bad.any() else rows
+    return ParsedChunk(good, rows.take(bad & ~nowhere), records, tuple(faults))
 
 
 def _any(faults: Sequence[Fault], count: int) -> np.ndarray:

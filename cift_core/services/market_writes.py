@@ -30,14 +30,19 @@ _COUNT = "SELECT count() FROM {table} WHERE ingestion_id = %s AND {where}"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a block's bars: how many are written (by this ingestion), how many stood there before.
+    """What became of a block's bars: how many are written (by this ingestion), which stood there before.
 
-    `conflicts` are the lines of those that contradict an earlier bar of the same file.
+    `duplicates` and `conflicts` are lines: of those that stood there, or contradict an earlier one.
     """
 
     written: int
-    duplicate: int
+    duplicates: np.ndarray
     conflicts: np.ndarray
+
+    @property
+    def duplicate(self) -> int:
+        """How many stood there before."""
+        return len(self.duplicates)
 
 
 class MarketWriter:
@@ -82,7 +87,7 @@ class MarketWriter:
             StoreUnavailable: QuestDB does not answer.
         """
         if not len(rows):
-            return Outcome(0, 0, rows.places)
+            return Outcome(0, rows.places, rows.places)
         if rows.numbers[0] < 0:
             rows = rows.numbered(self._ordinals(rows))
         rows = in_order(rows)
@@ -99,10 +104,11 @@ class MarketWriter:
             leader = np.cumsum(leads) - 1
             again = np.where(equal_rows(rows.values, taken[leader]), _DUPLICATE, _CONFLICT)
             outcome = np.where(leads, outcome[leader], again)
-        counts = np.bincount(outcome, minlength=6)
-        conflicts = np.sort(rows.places[outcome == _CONFLICT])
-        duplicate = int(counts[_DUPLICATE] + counts[_REPLACE])
-        return Outcome(int(counts[: _OWN + 1].sum()), duplicate, conflicts)
+        return Outcome(
+            written=int((outcome <= _OWN).sum()),
+            duplicates=np.sort(rows.places[(outcome == _DUPLICATE) | (outcome == _REPLACE)]),
+            conflicts=np.sort(rows.places[outcome == _CONFLICT]),
+        )
 
     def verify(self, rows_written: int) -> None:
         """Return when the table holds exactly `rows_written` rows of this ingestion, all of them readable.

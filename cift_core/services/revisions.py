@@ -146,8 +146,20 @@ def unsettled() -> ColumnElement[bool]:
 
 
 def settle(session: Session, keys: Sequence[Key]) -> None:
-    """Give what was told of these series the version that they have now."""
+    """Give what was told of these series the version that they have now, and have its days checked."""
     series = InstrumentSeries
+    told = (
+        select(*_REVISION_KEY.clauses, func.range_agg(DataRevision.days).label("days"))
+        .where(DataRevision.version.is_(None), _REVISION_KEY.in_(keys))
+        .group_by(*_REVISION_KEY.clauses)
+        .subquery()
+    )
+    session.execute(
+        update(series)
+        .where(series.symbol == told.c.symbol, series.kind == told.c.kind, series.interval == told.c.interval)
+        .values(unchecked=series.unchecked.op("+")(told.c.days))
+        .execution_options(synchronize_session=False)
+    )
     session.execute(
         update(DataRevision)
         .where(
@@ -172,8 +184,17 @@ def versions(session: Session, symbols: Sequence[str]) -> dict[Key, int]:
     }
 
 
-def note_reads(session: Session, claim: Claim, reads: Iterable[tuple[Key, int, int, int]]) -> None:
-    """Note what this attempt of a backtest read: series, version, and [begin, end) in nanoseconds.
+@dataclass(frozen=True)
+class Read:
+    """A series of which [begin, end) in nanoseconds was read."""
+
+    key: Key
+    begin_ns: int
+    end_ns: int
+
+
+def note_reads(session: Session, claim: Claim, reads: Iterable[tuple[Read, int]]) -> None:
+    """Note what this attempt of a backtest read, and the version that it had before.
 
     Raises:
         LeaseLost: the job is no longer this worker's.
@@ -189,13 +210,13 @@ def note_reads(session: Session, claim: Claim, reads: Iterable[tuple[Key, int, i
         {
             "backtest_id": claim.job_id,
             "attempt": claim.attempt,
-            **dict(zip(_SERIES, key, strict=True)),
+            **dict(zip(_SERIES, read.key, strict=True)),
             "owner_id": owner_id,
             "version": version,
-            "begin_ns": begin_ns,
-            "end_ns": end_ns,
+            "begin_ns": read.begin_ns,
+            "end_ns": read.end_ns,
         }
-        for key, version, begin_ns, end_ns in reads
+        for read, version in reads
     ]
     session.execute(insert(BacktestRead), rows)
 

@@ -36,6 +36,8 @@ def assert_equals_engine(
     assert job["metrics"] == result.metrics
     assert job["result_digest"] == result.sha256()
     times = market.equity_items(result)
+    quality = job["data"].pop("quality")  # beat checks when it comes to it
+    assert sum(quality["days"].values()) + quality["unchecked_days"] >= 1
     assert job["data"] == {
         "rows": len(bars),
         "first": times[0]["time"],

@@ -112,7 +112,7 @@ OWNED: dict[str, Callable[[Client], str]] = {
     "account_id": maker("trading-accounts", account),
 }
 PART_OF = {"version": "1"}
-SHARED = ("get_instrument", "get_last_price", "list_revisions")  # market data is everybody's
+SHARED = ("get_instrument", "get_last_price", "list_revisions", "list_quality")  # market data is everybody's
 QUERIES = {
     "list_bars": "?symbol={symbol}&interval=1d",
     "list_ticks": "?symbol={ticked}",
