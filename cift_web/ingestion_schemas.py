@@ -7,7 +7,7 @@ from marshmallow import fields
 from marshmallow.validate import Length, OneOf, Range
 
 from cift_core.models import JobStatus
-from cift_core.services.ingestion_requests import MAX_SECONDS, SOURCES
+from cift_core.services.ingestion_requests import CROSSED, MAX_SECONDS, SOURCES
 from cift_core.services.market_kinds import INTERVALS, KINDS, SYMBOL
 from cift_core.services.record_files import FORMATS
 from cift_web.schemas import (
@@ -125,6 +125,11 @@ class IngestionRequest(RequestSchema):
     )
     interval = fields.String(
         allow_none=True, validate=OneOf(INTERVALS), metadata={"description": "Of bars, and only of them."}
+    )
+    crossed_quotes = fields.String(
+        allow_none=True,
+        validate=OneOf(CROSSED),
+        metadata={"description": "Of quotes whose bid is above their ask; keep when left out."},
     )
     max_reject_share = fields.Float(
         allow_none=True,

@@ -14,12 +14,13 @@ from cift_core.services.timestamps import TimeFormat, quoted, time_type
 @dataclass(frozen=True)
 class Layout:
     """How a file holds its records: `columns` maps our names to the file's; `symbol` is that of every record,
-    or None where a column holds it; how time is written."""
+    or None where a column holds it; how time is written; whether crossed quotes are refused."""
 
     kind: Kind
     columns: Mapping[str, str]
     symbol: str | None
     time: TimeFormat
+    refuses_crossed: bool = False
 
     def type_of(self, ours: str) -> pa.DataType:
         """What one of our columns is read as where the file's text allows it."""

@@ -6,7 +6,7 @@ from typing import Any, Final
 from cift_core.errors import FieldError, InvalidInput
 from cift_core.services.columns import Layout, column_errors, map_columns, side_errors
 from cift_core.services.ingestion_paths import paths_of_source
-from cift_core.services.market_kinds import BARS, INTERVALS, KINDS, SYMBOL, Kind
+from cift_core.services.market_kinds import BARS, INTERVALS, KINDS, QUOTES, SYMBOL, Kind
 from cift_core.services.record_files import FORMATS, RecordFile
 from cift_core.services.records import MAX_COLUMNS
 from cift_core.services.request_fields import Fields
@@ -15,10 +15,11 @@ from cift_core.settings import Settings
 from cift_core.stores.files import Upload
 
 MAX_ERRORS = 20  # of files that do not fit; more say the same
-_REQUEST_FIELDS = ("source", "kind", "symbol", "interval", "max_reject_share")
+_REQUEST_FIELDS = ("source", "kind", "symbol", "interval", "crossed_quotes", "max_reject_share")
 _SOURCE_FIELDS = ("type", "path", "format", "columns", "header", "timestamp_unit", "timezone", "paths")
 _TOPIC_FIELDS = ("type", "offsets", "max_messages", "max_seconds")
 SOURCES: Final = ("file", "kafka")
+CROSSED: Final = ("keep", "reject")
 MAX_SECONDS: Final = 3_000  # a task is ended after 3,600
 _TIME_DEFAULTS = {"timestamp_unit": "iso", "timezone": "UTC"}
 
@@ -48,6 +49,7 @@ def full_request(settings: Settings, request: object, upload: Upload | None) -> 
         "kind": None if kind is None else kind.name,
         "symbol": _symbol(top, source),
         "interval": _interval(top, kind),
+        "crossed_quotes": _crossed(top, kind),
         "max_reject_share": _share(top),
     }
     try:
@@ -102,6 +104,8 @@ def as_asked(request: object) -> object:
     if not isinstance(request, Mapping):
         return request
     top = _given(request)
+    if top.get("kind") == QUOTES.name:
+        top.setdefault("crossed_quotes", CROSSED[0])
     if isinstance(top.get("source"), Mapping):
         source = _TIME_DEFAULTS | _given(top["source"])
         if isinstance(source.get("columns"), Mapping):
@@ -129,6 +133,7 @@ def layout_of(request: Mapping[str, Any], names: Sequence[str]) -> Layout:
         columns=source["columns"],
         symbol=request["symbol"],
         time=TimeFormat(source["timestamp_unit"], source["timezone"]),
+        refuses_crossed=request.get("crossed_quotes") == "reject",  # jobs of before it was have none
     )
 
 
@@ -184,6 +189,15 @@ def _interval(top: Fields, kind: Kind | None) -> str | None:
         return top.choice("interval", INTERVALS) if kind or top.values.get("interval") is not None else None
     if top.values.get("interval") is not None:
         top.wrong("/interval", f"leave it out: {kind.name} have none")
+    return None
+
+
+def _crossed(top: Fields, kind: Kind | None) -> str | None:
+    given = top.values.get("crossed_quotes") is not None
+    if kind is QUOTES:
+        return top.choice("crossed_quotes", CROSSED) if given else CROSSED[0]
+    if given and kind is not None:
+        top.wrong("/crossed_quotes", f"leave it out: {kind.name} have none")
     return None
 
 

@@ -8,7 +8,7 @@ from functools import reduce
 import numpy as np
 
 from cift_core.services.columns import Layout
-from cift_core.services.record_checks import read_ids, read_symbols, read_values
+from cift_core.services.record_checks import crossed_quotes, read_ids, read_symbols, read_values
 from cift_core.services.records import Records
 from cift_core.services.timestamps import Fault, parse_times
 
@@ -115,6 +115,8 @@ def parse_rows(records: Records, layout: Layout) -> ParsedChunk:
         faults += found
     values, found = read_values(kind, columns, text)
     faults += found
+    if layout.refuses_crossed:
+        faults.append(crossed_quotes(values, text))
     rows = MarketRows(names, codes, times_ns, numbers, values, records.first_place + records.rows)
     bad = _any(faults, count)
     good = rows.take(~bad) if bad.any() else rows

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cift_core.services.market_kinds import BARS, SIDES, SYMBOL, Kind
+from cift_core.services.market_kinds import BARS, QUOTES, SIDES, SYMBOL, Kind
 from cift_core.services.timestamps import Fault, quoted
 
 Text = Callable[[str, int], str]  # one value of a column as it stands in the file, by our name and its row
@@ -33,6 +33,12 @@ def read_values(kind: Kind, columns: Mapping[str, pa.Array], text: Text) -> tupl
     if kind is BARS:
         faults += _impossible_bars(values, text)
     return values, faults
+
+
+def crossed_quotes(values: np.ndarray, text: Text) -> Fault:
+    """What is wrong with quotes whose bid is above their ask, for who wants none of them."""
+    crossed = values[:, QUOTES.values.index("bid")] > values[:, QUOTES.values.index("ask")]
+    return Fault(crossed, lambda row: f"bid {text('bid', row)} is above ask {text('ask', row)}")
 
 
 def read_symbols(column: pa.Array, text: Text) -> tuple[tuple[str, ...], np.ndarray, list[Fault]]:

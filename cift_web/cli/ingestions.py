@@ -16,7 +16,7 @@ from cift_web.cli.output import REFUSED, json_option, show
 PIECE_BYTES = 2**20
 REJECTS_SHOWN = 10
 Command = Callable[..., None]
-_TOP = ("kind", "symbol", "interval", "max_reject_share")
+_TOP = ("kind", "symbol", "interval", "crossed_quotes", "max_reject_share")
 
 
 _FILE_OPTIONS = (
@@ -45,6 +45,7 @@ def file_options(command: Command) -> Command:
 @click.command()
 @click.argument("file")
 @file_options
+@click.option("--crossed-quotes", type=click.Choice(["keep", "reject"]), help="Of quotes; keep unless given.")
 @click.option("--max-reject-share", type=float, help="Fail, and write nothing, when more is refused; 0 to 1.")
 @click.option("--on-server", is_flag=True, help="FILE is below the server's CIFT_DATA_DIR: nothing is sent.")
 @click.option("--no-wait", is_flag=True, help="Print the job's id and leave.")

@@ -594,6 +594,7 @@ def test_the_stored_request_has_every_default(desk: Desk) -> None:
         "kind": "bars",
         "symbol": desk.symbol,
         "interval": "1d",
+        "crossed_quotes": None,
         "max_reject_share": None,
     }
 

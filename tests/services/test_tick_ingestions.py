@@ -234,6 +234,31 @@ def test_quotes_arrive_the_crossed_ones_too(desk: Desk) -> None:
     ]
 
 
+def test_crossed_quotes_are_refused_on_demand(desk: Desk) -> None:
+    text = "time,bid,ask\n1,1.1,1.2\n2,1.2,1.2\n3,1.30,1.2\n4,,1\n"
+    source = {"timestamp_unit": "s"}
+    done = desk.run(
+        desk.submit(None, upload=text.encode(), kind="quotes", source=source, crossed_quotes="reject")
+    )
+    assert counts(done) == (4, 2, 0, 2)
+    assert [reason for _, reason, _ in desk.rejects(done)] == ["bid 1.30 is above ask 1.2", "bid is empty"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "detail"),
+    [
+        ({"kind": "quotes", "crossed_quotes": "drop"}, "'drop' is none of: keep, reject"),
+        ({"kind": "ticks", "crossed_quotes": "keep"}, "leave it out: ticks have none"),
+    ],
+)
+def test_a_word_about_crossed_quotes_that_means_nothing(
+    desk: Desk, request_: dict[str, Any], detail: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        desk.submit(None, upload=b"time,bid,ask,price\n1,1,2,1\n", **request_)
+    assert [(e.pointer, e.detail) for e in caught.value.errors] == [("/crossed_quotes", detail)]
+
+
 def test_bars_from_parquet_and_json_lines(desk: Desk) -> None:
     lines = [
         '{"date": "2020-01-01", "open": 1, "high": 2.50, "low": "1", "close": 2, "volume": null}',
