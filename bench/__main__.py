@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import engine, fresh, ingest, kafka, lengths, limits, portfolio, service, vectorbt_peer
+from bench import engine, fresh, ingest, kafka, lengths, limits, portfolio, reads, service, vectorbt_peer
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -16,7 +16,8 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 def main() -> None:
     """Run every benchmark, print the table and write it."""
     figures: dict[str, float] = {}
-    for part in (fresh, engine, limits, lengths, vectorbt_peer, portfolio, ingest, kafka, service):
+    parts = fresh, engine, limits, lengths, vectorbt_peer, portfolio, ingest, kafka, reads, service
+    for part in parts:
         figures |= part.measure()
     lengths.draw(figures)
     text = report(figures)
@@ -70,6 +71,7 @@ def report(f: dict[str, float]) -> str:
         *portfolio.rows(f),
         *ingest.rows(f),
         *kafka.rows(f),
+        *reads.rows(f),
     ]
     lines = [
         "# Benchmark results",

@@ -60,6 +60,7 @@ class Settings:
     max_upload_bytes: int
     max_unpacked_bytes: int
     max_bars_per_job: int
+    read_cache_bytes: int
     max_jobs_in_flight: int
     series_kept_days: int
     requests_per_minute: int
@@ -168,6 +169,7 @@ def _read(env: Env) -> dict[str, Any]:
         "max_upload_bytes": env.int("CIFT_MAX_UPLOAD_BYTES", 256 * 2**20, validate=Range(1)),
         "max_unpacked_bytes": env.int("CIFT_MAX_UNPACKED_BYTES", 16 * 2**30, validate=Range(1)),
         "max_bars_per_job": env.int("CIFT_MAX_BARS_PER_JOB", 20_000_000, validate=Range(1)),
+        "read_cache_bytes": env.int("CIFT_READ_CACHE_BYTES", 2**30, validate=Range(0)),
         "max_jobs_in_flight": env.int("CIFT_MAX_JOBS_IN_FLIGHT", 16, validate=Range(1, 10_000)),
         "series_kept_days": env.int("CIFT_SERIES_KEPT_DAYS", 365, validate=Range(1, 36_500)),
         "requests_per_minute": env.int("CIFT_REQUESTS_PER_MINUTE", 6_000, validate=Range(1)),

@@ -4,8 +4,8 @@ from typing import Any
 
 from flask import g
 
+from cift_core.services import data_reads, quality
 from cift_core.services import instruments as service
-from cift_core.services import quality, revisions
 from cift_core.stores.postgres import transaction
 from cift_web.database import db, hot_data, stores
 from cift_web.market_schemas import (
@@ -70,7 +70,7 @@ def list_revisions(query: dict[str, Any], symbol: str) -> dict[str, Any]:
     session, principal = db.session(), g.principal
     owner_id = principal.user_id if "backtests:read" in principal.scopes else None
     service.get_instrument(session, symbol)
-    found, following = revisions.list_revisions(session, owner_id, symbol, **query)
+    found, following = data_reads.list_revisions(session, owner_id, symbol, **query)
     return {"items": found, "next": following}
 
 

@@ -8,10 +8,11 @@ import numpy as np
 
 from cift_core.clock import utc_now
 from cift_core.engine import ENGINE_VERSION, Execution, Result, run_backtest, run_portfolio
-from cift_core.services import quality, quality_checks, revisions
-from cift_core.services.bars import BarsRead, read_bars, summary
+from cift_core.services import data_reads, quality, quality_checks, revisions
+from cift_core.services.bar_cache import read_kept_bars
+from cift_core.services.bars import BarsRead, summary
+from cift_core.services.data_reads import Read
 from cift_core.services.leases import Lease
-from cift_core.services.revisions import Read
 from cift_core.services.series import wait_readable, write_series
 from cift_core.services.trading_strategies import strategy_of
 from cift_core.stores import Stores
@@ -53,8 +54,8 @@ def _read(stores: Stores, lease: Lease) -> tuple[dict[str, BarsRead], dict[str, 
         known = revisions.versions(session, request["symbols"])
     read: dict[str, BarsRead] = {}
     for symbol in request["symbols"]:
-        read[symbol] = read_bars(
-            stores.questdb,
+        read[symbol] = read_kept_bars(
+            stores,
             symbol,
             request["interval"],
             start,
@@ -67,7 +68,7 @@ def _read(stores: Stores, lease: Lease) -> tuple[dict[str, BarsRead], dict[str, 
     reads = [Read((symbol, *one.source.key), *one.reach(*range_)) for symbol, one in read.items()]
     versions = {one.key[0]: known.get(one.key, 0) for one in reads}
     with stores.postgres.transaction() as session:
-        revisions.note_reads(session, lease.claim, [(one, versions[one.key[0]]) for one in reads])
+        data_reads.note_reads(session, lease.claim, [(one, versions[one.key[0]]) for one in reads])
     if request.get("data_policy") == "strict":
         _refuse_degraded(stores, lease, reads)
     return read, versions, reads

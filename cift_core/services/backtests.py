@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from cift_core.engine import Execution
 from cift_core.errors import Conflict, FieldError, InvalidInput
 from cift_core.models import FINAL, Backtest, DataRevision
-from cift_core.services import alerts, jobs, quality, revisions
+from cift_core.services import alerts, data_reads, jobs, quality
 from cift_core.services.dispatch import moment_of_dispatch
 from cift_core.services.trading_strategies import Definition, check_definition, resolve, strategy_of
 
@@ -139,7 +139,7 @@ def list_backtests(
     if created_after is not None:
         query = query.where(Backtest.created_at > created_after)
     if revision is not None:
-        stood = revisions.stood_on(owner_id).where(DataRevision.id == revision).subquery()
+        stood = data_reads.stood_on(owner_id).where(DataRevision.id == revision).subquery()
         query = query.where(Backtest.id.in_(select(stood.c[1])))
     return jobs.page(session, Backtest, query, cursor, limit)
 

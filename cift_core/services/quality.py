@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 from cift_core.clock import from_ns, rfc3339, to_ns
 from cift_core.errors import FieldError, InvalidInput
 from cift_core.models import Condition, DataQuality, InstrumentSeries
+from cift_core.services.data_reads import Read
 from cift_core.services.market_kinds import BARS
 from cift_core.services.paging import decode_cursor, encode_cursor
-from cift_core.services.revisions import Read
 
 SHOWN = 10
 _COUNTS = ("duplicates", "rejects", "out_of_order", "outliers", "zero_spreads", "negative_spreads")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cift_core.settings import Settings
+from cift_core.stores.array_files import ArrayFiles
 from cift_core.stores.kafka import Kafka
 from cift_core.stores.postgres import PostgresPool
 from cift_core.stores.questdb import QuestDBPool
@@ -31,6 +32,7 @@ class Stores:
     broker: RedisPool
     rates: RateCounters
     kafka: Kafka
+    arrays: ArrayFiles
 
     def close(self) -> None:
         """Close every connection of this process."""
@@ -56,4 +58,5 @@ def open_stores(settings: Settings, role: Role) -> Stores:
         broker=RedisPool(settings.broker_url, timeout_s=settings.probe_timeout_s),
         rates=RateCounters(settings.cache_url),
         kafka=Kafka(settings.kafka_bootstrap_servers, timeout_s=settings.probe_timeout_s),
+        arrays=ArrayFiles(settings.upload_dir / "arrays", settings.read_cache_bytes),
     )

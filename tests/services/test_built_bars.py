@@ -83,6 +83,20 @@ def test_all_intervals_equal_an_independent_computation_to_the_last_digit(
     assert len(read("tick").bars) < len(trades)
 
 
+def test_trades_of_one_time_count_by_their_ids_also_when_they_arrive_in_another_order(
+    desk: Desk, read: Any
+) -> None:
+    for number, price in ((3, 30), (1, 10), (2, 20), (4, 5), (0, 15)):
+        text = f"time,id,price\n2024-01-01T00:00:00,{number},{price}\n"
+        desk.run(desk.submit(None, upload=text.encode(), kind="ticks"))
+    bars = read("1m").bars
+    assert (bars.open[0], bars.high[0], bars.low[0], bars.close[0]) == (15, 30, 5, 5)
+    arrived = "SELECT first(price), last(price) FROM ticks WHERE symbol = %s"
+    assert desk.stores.questdb.fetch(arrived, (desk.symbol,)) == [(30, 15)], (
+        "so a view of trades would be wrong"
+    )
+
+
 def test_a_range_takes_whole_bars_by_their_open(traded: Desk, read: Any) -> None:
     start = datetime(2024, 8, 8, 23, 56, 30, tzinfo=UTC)
     whole = read("1m").bars

@@ -12,6 +12,7 @@ from cift_core.models import Backtest, DataRevision, InstrumentSeries, JobStatus
 from cift_core.services import (
     backtest_runs,
     backtests,
+    data_reads,
     ingestion_runs,
     instrument_catalog,
     jobs,
@@ -33,7 +34,7 @@ def days(*numbers: int, close: float = 2) -> str:
 
 def listed(desk: Desk, owner_id: UUID | None = None) -> list[dict[str, Any]]:
     with desk.stores.postgres.transaction() as session:
-        found, following = revisions.list_revisions(session, owner_id or desk.owner_id, desk.symbol)
+        found, following = data_reads.list_revisions(session, owner_id or desk.owner_id, desk.symbol)
     assert following is None
     return found
 
@@ -190,7 +191,7 @@ def test_revisions_come_by_page(desk: Desk) -> None:
     seen, cursor = [], None
     while True:
         with desk.stores.postgres.transaction() as session:
-            page, cursor = revisions.list_revisions(
+            page, cursor = data_reads.list_revisions(
                 session, desk.owner_id, desk.symbol, cursor=cursor, limit=2
             )
         seen += [one["version"] for one in page]
