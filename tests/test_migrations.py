@@ -216,7 +216,7 @@ def test_backtests_of_before_versions_have_read_what_their_data_says(url: str) -
         for row in (one, two):
             connection.execute(text(made.replace("a@example", f"{row['symbols'][0].lower()}@example")), row)
         connection.commit()
-        command.upgrade(config, "0009")
+        command.upgrade(config, "0007")
         found = connection.execute(
             text(
                 "SELECT symbol, kind, interval, version, attempt, begin_ns, end_ns FROM backtest_reads"

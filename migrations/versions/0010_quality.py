@@ -1,6 +1,6 @@
 """quality
 
-Revision: 0010; follows 0008.
+Revision: 0010; follows 0009.
 
 All that is stored is to be checked once.
 """
@@ -10,7 +10,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0010"
-down_revision = "0008"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 

@@ -1,14 +1,14 @@
 """ingestions from the topic: the range of offsets of a job, and where on the topic a reject stood
 
-Revision: 0007; follows 0009, which was there first.
+Revision: 0008; follows 0007.
 """
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0007"
-down_revision = "0009"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 

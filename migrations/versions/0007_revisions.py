@@ -1,6 +1,6 @@
 """revisions
 
-Revision: 0009; follows 0006.
+Revision: 0007; follows 0006.
 
 Backtests that are finished already are taken to have read what their `data` says, at version 0.
 """
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0009"
+revision = "0007"
 down_revision = "0006"
 branch_labels = None
 depends_on = None

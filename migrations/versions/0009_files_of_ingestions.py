@@ -1,6 +1,6 @@
 """files of ingestions, and folders that are watched
 
-Revision: 0008; follows 0007.
+Revision: 0009; follows 0008.
 """
 
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0008"
-down_revision = "0007"
+revision = "0009"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 
