@@ -63,7 +63,19 @@ class Consumer:
             found = self._consumer.poll(timeout_ms=round(timeout_s * 1000))
         except KafkaError as error:
             raise unavailable(error) from error
+        finally:
+            self._remember_join()
         return [_message(record) for records in found.values() for record in records]
+
+    def _remember_join(self) -> None:
+        """See that the next `poll` goes on with a join that this one began (ADR 30).
+
+        kafka-python 3.0.12 joins again where the topic has changed, and takes note of what it has changed to
+        in the middle of that. If `poll` ends before the join does, the next one sees nothing left to do.
+        """
+        coordinator = self._consumer._coordinator
+        if coordinator.rejoining:
+            coordinator.request_rejoin()
 
     def commit(self, nexts: Mapping[int, int]) -> bool:
         """Say which offset of each partition is to be read next; False when it is not this member's to say.

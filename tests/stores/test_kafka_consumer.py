@@ -6,8 +6,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from kafka import KafkaConsumer
+from kafka import KafkaAdminClient, KafkaConsumer
+from kafka.admin import NewPartitions, NewTopic
 
+from cift_core.stores import kafka_consumer
 from cift_core.stores.kafka import MARKET_DATA, Kafka, Message
 from cift_core.stores.kafka_consumer import Consumer
 from cift_core.stores.kafka_producer import Producer
@@ -79,3 +81,21 @@ def test_offsets_are_those_committed_and_not_those_read(kafka: Kafka) -> None:
     assert read(commit=True) == [b"1", b"2"]
     (position,) = [position for position in kafka.positions(group) if position.lag]
     assert position.lag == 1
+
+
+def test_a_join_that_outlasts_a_poll_is_not_forgotten(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    topic, servers = f"grows-{uuid4().hex}", kafka.bootstrap_servers
+    monkeypatch.setattr(kafka_consumer, "MARKET_DATA", topic)
+    admin = KafkaAdminClient(bootstrap_servers=servers)
+    admin.create_topics([NewTopic(topic, 1, 1)])
+    member = Consumer(servers, uuid4().hex)
+    try:
+        wait_for(lambda: member.poll(0.5) or member.partitions == {0})
+        admin.create_partitions({topic: NewPartitions(3)})
+        member._consumer._coordinator._cluster.request_update()
+        for _ in range(300):
+            member.poll(0.001)
+        wait_for(lambda: member.poll(0.5) or member.partitions == {0, 1, 2})
+    finally:
+        member.close()
+        admin.close()
