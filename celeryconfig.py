@@ -52,6 +52,7 @@ task_queues = [
 task_routes = {
     "cift.backtests.*": {"queue": "backtests"},
     "cift.ingestions.*": {"queue": "ingestion"},
+    "cift.quality.*": {"queue": "ingestion"},
     "cift.health.*": {"queue": "health"},
     "cift.maintenance.*": {"queue": "maintenance"},
 }
@@ -64,7 +65,7 @@ task_annotations = {
     "cift.maintenance.remove_uploads": {"soft_time_limit": 60, "time_limit": 90},
     "cift.maintenance.settle_instruments": {"soft_time_limit": 300, "time_limit": 330},
     "cift.maintenance.watch_folders": {"soft_time_limit": 300, "time_limit": 330},
-    "cift.maintenance.check_quality": {"soft_time_limit": 300, "time_limit": 330},
+    "cift.quality.check": {"soft_time_limit": 300, "time_limit": 330},
     "cift.maintenance.forget_alerts": {"soft_time_limit": 300, "time_limit": 330},
     "cift.maintenance.drop_old_series": {"soft_time_limit": 150, "time_limit": 180},
     "cift.maintenance.seal_audit_trail": {"soft_time_limit": 50, "time_limit": 60},
@@ -99,7 +100,7 @@ beat_schedule = {
         "options": {"expires": 30.0},
     },
     "check the quality of market data": {
-        "task": "cift.maintenance.check_quality",
+        "task": "cift.quality.check",
         "schedule": 30.0,
         "options": {"expires": 30.0},
     },

@@ -24,7 +24,10 @@ from cift_core.strategies import warm_up
 log = logger(__name__)
 
 app = Celery(
-    "cift", include=[f"cift_tasks.{name}" for name in ("backtests", "health", "ingestions", "maintenance")]
+    "cift",
+    include=[
+        f"cift_tasks.{name}" for name in ("backtests", "health", "ingestions", "maintenance", "quality")
+    ],
 )
 app.config_from_object("celeryconfig")
 

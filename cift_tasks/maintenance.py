@@ -18,7 +18,6 @@ from cift_core.services import (
     ingestions,
     instrument_catalog,
     jobs,
-    quality_checks,
     retention,
 )
 from cift_core.stores.questdb_imports import remove_left_files
@@ -27,7 +26,6 @@ from cift_tasks.backtests import enqueue_backtest
 from cift_tasks.ingestions import enqueue_ingestion
 
 log = logger(__name__)
-CHECKS_BUDGET_S = 10.0  # other upkeep waits meanwhile
 SEALS_PER_RUN = 20  # the next run goes on; this one ends well before its time limit
 ALERTS_KEPT = timedelta(days=90)  # as long as the probes in QuestDB
 Enqueue = Callable[[Session, UUID], None]
@@ -102,9 +100,3 @@ def drop_old_series() -> None:
 def settle_instruments() -> None:
     """Count again the instruments that a lost ingestion left uncounted."""
     instrument_catalog.settle_left(stores())
-
-
-@app.task(name="cift.maintenance.check_quality", throws=StoreUnavailable)  # type: ignore[untyped-decorator]
-def check_quality() -> None:
-    """Find the quality of the days that ingestions touched since; what is left waits for the next."""
-    quality_checks.check_touched(stores(), budget_s=CHECKS_BUDGET_S)

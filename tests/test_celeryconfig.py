@@ -78,6 +78,7 @@ def test_every_task_has_a_queue_of_its_kind(shown: dict[str, Any], tasks: dict[s
     of_noun = {
         "backtests": "backtests",
         "ingestions": "ingestion",
+        "quality": "ingestion",
         "health": "health",
         "maintenance": "maintenance",
     }

@@ -28,7 +28,7 @@ def run(stores: Stores, lease: Lease) -> dict[str, Any]:
         JobCancelled, LeaseLost: the job is no longer this worker's.
     """
     claim, request = lease.claim, lease.claim.request
-    read, versions, reads = _read(stores, lease)
+    read, versions, reads, qualities = _read(stores, lease)
     result = _simulate(request, read)
     lease.progress = 0.6
     lease.check()
@@ -36,7 +36,7 @@ def run(stores: Stores, lease: Lease) -> dict[str, Any]:
     write_series(stores.questdb, claim.job_id, claim.attempt, recorded_at, request["symbols"], result)
     columns = {
         "metrics": result.metrics,
-        "data": _data(stores, summary(read, versions), reads, result),
+        "data": _data(summary(read, versions), reads, qualities, result),
         "engine_version": computed_by(request["strategy"]),
         "result_digest": result.sha256(),
         "result_attempt": claim.attempt,
@@ -46,8 +46,11 @@ def run(stores: Stores, lease: Lease) -> dict[str, Any]:
     return columns
 
 
-def _read(stores: Stores, lease: Lease) -> tuple[dict[str, BarsRead], dict[str, int], list[Read]]:
-    """The bars of each symbol, the versions that what they are from had before, and what of it was read."""
+def _read(
+    stores: Stores, lease: Lease
+) -> tuple[dict[str, BarsRead], dict[str, int], list[Read], list[quality.Quality]]:
+    """The bars of each symbol, the versions that what they are from had before, what of it was read, and of
+    which quality that is."""
     request = lease.claim.request
     range_ = start, end = _moment(request.get("start")), _moment(request.get("end"))
     with stores.postgres.transaction() as session:
@@ -67,25 +70,21 @@ def _read(stores: Stores, lease: Lease) -> tuple[dict[str, BarsRead], dict[str, 
         lease.check()
     reads = [Read((symbol, *one.source.key), *one.reach(*range_)) for symbol, one in read.items()]
     versions = {one.key[0]: known.get(one.key, 0) for one in reads}
-    with stores.postgres.transaction() as session:
-        data_reads.note_reads(session, lease.claim, [(one, versions[one.key[0]]) for one in reads])
-    if request.get("data_policy") == "strict":
-        _refuse_degraded(stores, lease, reads)
-    return read, versions, reads
-
-
-def _refuse_degraded(stores: Stores, lease: Lease, reads: Sequence[Read]) -> None:
-    """Return when what was read is available on every day; unchecked days are checked now."""
-    for one in reads:
+    strict = request.get("data_policy") == "strict"
+    for one in reads if strict else ():
         quality_checks.check_series(stores, one.key, lease.check)
     with stores.postgres.transaction() as session:
-        quality.refuse_degraded(session, reads)
+        data_reads.note_reads(session, lease.claim, [(one, versions[one.key[0]]) for one in reads])
+        if strict:
+            quality.refuse_degraded(session, reads)
+        qualities = [quality.of_read(session, one) for one in reads]
+    return read, versions, reads, qualities
 
 
-def _data(stores: Stores, seen: dict[str, Any], reads: Sequence[Read], result: Result) -> dict[str, Any]:
+def _data(
+    seen: dict[str, Any], reads: Sequence[Read], each: Sequence[quality.Quality], result: Result
+) -> dict[str, Any]:
     """The `data` of a backtest, with the quality of what it read: together, and of each of several."""
-    with stores.postgres.transaction() as session:
-        each = [quality.of_read(session, one) for one in reads]
     trades = result.trades
     spanned = np.zeros(len(trades), dtype=bool)
     for place, one in enumerate(each):

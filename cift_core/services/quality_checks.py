@@ -16,7 +16,7 @@ from cift_core.logs import logger
 from cift_core.models import Condition, DataQuality, InstrumentSeries
 from cift_core.services import calendars, day_counts, gap_alerts
 from cift_core.services.calendars import DAY_NS, History, Verdict, date_of, day_of
-from cift_core.services.market_kinds import BARS, KINDS, QUOTES, TICKS, Kind
+from cift_core.services.market_kinds import BARS, KINDS, QUOTES, SYMBOL, TICKS, Kind
 from cift_core.services.revisions import Key, day_range
 from cift_core.stores import Stores
 from cift_core.stores.advisory_locks import Lock, hold
@@ -117,7 +117,8 @@ def _touched(stores: Stores) -> list[Key]:
         or_(series.unchecked != none, series.checking != none)
     )
     with stores.postgres.transaction() as session:
-        return [(symbol, kind, interval) for symbol, kind, interval in session.execute(query.limit(1_000))]
+        found = [(symbol, kind, interval) for symbol, kind, interval in session.execute(query.limit(1_000))]
+    return [key for key in found if SYMBOL.fullmatch(key[0])]  # others may write other names to the tables
 
 
 def _take(stores: Stores, key: Key) -> list[int]:
