@@ -42,7 +42,8 @@ def command(folder: Path) -> list[str]:
     server = [*java, "kafka.Kafka", "server.properties"]
     script = (
         "test -e formatted || "
-        f'{{ {shlex.join(tool)} -c server.properties -t "$(cat cluster.id)" && touch formatted; }} && '
+        f'{{ {shlex.join(tool)} -c server.properties --cluster-id="$(cat cluster.id)"'
+        " && touch formatted; } && "
         f"exec {shlex.join(server)}"
     )
     return ["sh", "-c", script]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import stat
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from uuid import uuid4
 
 import psycopg
@@ -15,6 +20,8 @@ import redis
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from cift_core.stores.kafka import Kafka
+from deploy.native import environment
+from deploy.native import kafka as native_kafka
 from deploy.native.environment import USUAL_PORTS, password, port
 from deploy.native.probes import NOT_YET, probe
 from deploy.native.stack import SERVERS, Stack
@@ -138,3 +145,23 @@ def test_a_stopped_server_stays_down_until_started(
     stop_server(name)
     with pytest.raises(NOT_YET):
         probe(name, stack.env)
+
+
+def test_kafka_starts_whatever_its_id_begins_with(tmp_path: Path) -> None:
+    env, folder = environment.establish(tmp_path, usual_ports=False), tmp_path / "kafka"
+    folder.mkdir(mode=0o700)
+    (folder / "cluster.id").write_text("--8REREREREREREREREREQ\n")
+    native_kafka.prepare(folder, env)
+    server = subprocess.Popen(native_kafka.command(folder), cwd=folder, start_new_session=True)
+    try:
+        host, _, port = env["CIFT_KAFKA_BOOTSTRAP_SERVERS"].partition(":")
+        wait_for(lambda: server.poll() is not None or answers(host, int(port)))
+        assert server.poll() is None
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def answers(host: str, port: int) -> bool:
+    with closing(socket.socket()) as client:
+        return client.connect_ex((host, port)) == 0
